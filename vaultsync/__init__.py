@@ -1,0 +1,1 @@
+"""VaultSync (under construction)."""

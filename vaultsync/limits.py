@@ -1,0 +1,73 @@
+"""Every bound of the package, with its reason. Nothing else in the package holds a magic number of this kind."""
+
+from __future__ import annotations
+
+from typing import Final
+
+# ---- document: what one change may hold -------------------------------------------------------------------------
+MAX_OPS_PER_CHANGE: Final = 20_000
+"""A batch above this becomes several changes: decoding one takes tens of milliseconds, and a run-length bomb is refused early."""
+MAX_CHANGE_BYTES: Final = 16 << 20
+"""Raw size of one change chunk; 20,000 long notes fit, an inflated bomb does not."""
+MAX_DEPS_PER_CHANGE: Final = 1_024
+"""Dependencies of one change: at most one per device incarnation that wrote concurrently."""
+MAX_ACTORS_PER_CHANGE: Final = 4_096
+"""Other actors named by one change."""
+MAX_KEY_CHARS: Final = 512
+"""One key of an entry: field name, separator, and a tag of up to 256 characters."""
+MAX_VALUE_BYTES: Final = 4 << 20
+"""One scalar, encoded. Larger contents belong into an attachment."""
+MAX_OP_COUNTER: Final = 1 << 31
+"""Operation counters. One near 2**32 would make every later write impossible."""
+MAX_SAFE_INT: Final = 1 << 53
+"""Integers beyond this are stored as F64: JavaScript readers of the same vault could not hold them."""
+
+# ---- schema -----------------------------------------------------------------------------------------------------
+MAX_NAME_CHARS: Final = 64
+"""Names of types and fields."""
+MAX_TAG_CHARS: Final = 256
+"""One tag after normalising."""
+MAX_ELEMENT_ID_CHARS: Final = 32
+"""Id of a list item or note line."""
+MAX_POSITION_CHARS: Final = 64
+"""A position fraction; about 300 halvings of one gap. Beyond it the neighbours are spread anew in the same change."""
+MAX_DECLARATION_BYTES: Final = 64 << 10
+"""A published declaration, checked before it is parsed."""
+MAX_DECLARATION_DEPTH: Final = 8
+"""Nesting of a published declaration, checked before it is parsed."""
+CENSUS_REFRESH_MS: Final = 7 * 24 * 3600 * 1000
+"""A device writes its own census row when something in it changed, or after this long."""
+
+# ---- store ------------------------------------------------------------------------------------------------------
+SEGMENT_BYTES: Final = 64 << 10
+"""Snapshot segments: a damaged page costs one segment, not the snapshot."""
+BUSY_SECONDS: Final = 10.0
+"""How long a write waits for another process before ``StoreBusy``."""
+SNAPSHOT_AFTER_ROWS: Final = 2_000
+"""Journal rows after which a new snapshot is written: replaying them costs about as much as loading a small vault."""
+SNAPSHOT_AFTER_BYTES: Final = 32 << 20
+"""The same by size, for vaults of large changes."""
+
+# ---- keys -------------------------------------------------------------------------------------------------------
+ARGON2_MIN_KIB: Final = 19 << 10
+"""OWASP's lower bound for Argon2id memory."""
+ARGON2_MAX_KIB: Final = 1 << 20
+"""1 GiB; a header that asks for more is hostile (allocation happens before any check of the password)."""
+ARGON2_MAX_PASSES: Final = 10
+ARGON2_MAX_LANES: Final = 8
+
+# ---- envelopes and remotes --------------------------------------------------------------------------------------
+MAX_ENVELOPE_BYTES: Final = 64 << 20
+"""One sealed object; larger batches are several envelopes of one group."""
+ENVELOPE_TARGET_BYTES: Final = 4 << 20
+"""Changes are packed into envelopes of about this size, so that a cut-off pull resumes without fetching everything again."""
+MAX_ROSTER_ENTRY_BYTES: Final = 1 << 20
+"""A rotation for some hundred devices fits (each grant is about 1.2 KB)."""
+MAX_ROSTER_ENTRIES: Final = 10_000
+"""Entries of one roster; each costs a signature check when a device joins."""
+MAX_MEMBERS: Final = 500
+"""Devices of one vault, revoked ones included."""
+MAX_OBJECT_NAME_CHARS: Final = 255
+"""Names of remote objects, with slashes; fits every file system and object store."""
+MAX_SETTLE_SECONDS: Final = 2.0
+"""How long a folder may hold a file that is still being written before a reader reports it as incomplete."""
