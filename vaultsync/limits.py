@@ -15,6 +15,12 @@ MAX_ACTORS_PER_CHANGE: Final = 4_096
 """Other actors named by one change."""
 MAX_KEY_CHARS: Final = 512
 """One key of an entry: field name, separator, and a tag of up to 256 characters."""
+MAX_PREDS_PER_CHANGE: Final = 80_000
+"""Operations that one change overwrites; a key overwrites several only after as many concurrent writes to it."""
+MAX_OPS_PER_PACK: Final = 400_000
+"""Operations of all changes packed together: what a full envelope of small values holds, and a bound for a bomb."""
+MAX_FLAT_KEY_CHARS: Final = 192
+"""Keys outside of entries: "<type>@<n>", a device id, a setting."""
 MAX_VALUE_BYTES: Final = 4 << 20
 """One scalar, encoded. Larger contents belong into an attachment."""
 MAX_OP_COUNTER: Final = 1 << 31
@@ -31,6 +37,16 @@ MAX_ELEMENT_ID_CHARS: Final = 32
 """Id of a list item or note line."""
 MAX_POSITION_CHARS: Final = 64
 """A position fraction; about 300 halvings of one gap. Beyond it the neighbours are spread anew in the same change."""
+MAX_VECTOR_BYTES: Final = 512 << 10
+"""A stored ``$deleted`` vector, checked before it is parsed: some thousand incarnations fit, each takes about 50 bytes."""
+MAX_JSON_DEPTH: Final = 8
+"""Nesting of any JSON kept in a cell, checked before it is parsed."""
+MAX_VERSION: Final = 1_000_000
+"""Schema versions: small integers counted up by people; larger ones in a vault are not ours."""
+MAX_DIFF_CELLS: Final = 40_000
+"""Work of one exact comparison of two lists of lines (a block of 200 by 200); larger ones are cut at their unique lines first."""
+MAX_FILE_REF_BYTES: Final = 4 << 10
+"""The stored reference to an attachment, checked before it is parsed: a name of 255 characters, a digest and a key."""
 MAX_DECLARATION_BYTES: Final = 64 << 10
 """A published declaration, checked before it is parsed."""
 MAX_DECLARATION_DEPTH: Final = 8
@@ -43,6 +59,10 @@ SEGMENT_BYTES: Final = 64 << 10
 """Snapshot segments: a damaged page costs one segment, not the snapshot."""
 BUSY_SECONDS: Final = 10.0
 """How long a write waits for another process before ``StoreBusy``."""
+WAL_KEEP_BYTES: Final = 4 << 20
+"""A write-ahead log that an import made large is cut back to this; about what SQLite checkpoints at anyway (1,000 pages)."""
+MAX_STORE_VERSION: Final = 10_000
+"""A file version above this is damage, not a file from the future."""
 SNAPSHOT_AFTER_ROWS: Final = 2_000
 """Journal rows after which a new snapshot is written: replaying them costs about as much as loading a small vault."""
 SNAPSHOT_AFTER_BYTES: Final = 32 << 20
@@ -55,6 +75,12 @@ ARGON2_MAX_KIB: Final = 1 << 20
 """1 GiB; a header that asks for more is hostile (allocation happens before any check of the password)."""
 ARGON2_MAX_PASSES: Final = 10
 ARGON2_MAX_LANES: Final = 8
+MAX_PASSWORD_BYTES: Final = 4_096
+"""A password in UTF-8. Normalising text costs more than linear time; nobody types this much."""
+MAX_CODE_CHARS: Final = 200
+"""A recovery code as typed, with every separator a person may add; longer input is not looked at."""
+MAX_SLOT_BYTES: Final = 4_096
+"""A key slot of the local file or an account slot on the remote; they are about 200 and 450 bytes."""
 
 # ---- envelopes and remotes --------------------------------------------------------------------------------------
 MAX_ENVELOPE_BYTES: Final = 64 << 20
@@ -71,3 +97,28 @@ MAX_OBJECT_NAME_CHARS: Final = 255
 """Names of remote objects, with slashes; fits every file system and object store."""
 MAX_SETTLE_SECONDS: Final = 2.0
 """How long a folder may hold a file that is still being written before a reader reports it as incomplete."""
+
+# ---- importing --------------------------------------------------------------------------------------------------
+MAX_IMPORT_BYTES: Final = 128 << 20
+"""An export file. A hundred thousand items of a kilobyte fit; it is read whole, and parsing takes several times its size in memory."""
+MAX_IMPORT_RECORDS: Final = 200_000
+"""Items of one export file: twice the largest vault this library is made for, and a file of empty rows stops early."""
+MAX_IMPORT_DEPTH: Final = 16
+"""Nesting inside one item of an export; real ones reach four."""
+MAX_IMPORT_LEAVES: Final = 5_000
+"""Values of one item of an export. Each may cost two operations, so that an entry still fits one change."""
+MAX_SOURCE_CHARS: Final = 200
+"""``$source`` of an imported entry, part of what is compared when a file is imported again."""
+
+# ---- sealed structures ------------------------------------------------------------------------------------------
+MAX_PACKED_DEPTH: Final = 8
+"""Nesting of packed structures; the deepest of ours is 4."""
+MAX_PACKED_ITEMS: Final = 4_096
+"""Items of one packed list or map. The decoder allocates by the claimed length at every level of nesting, so this (with its
+1,024 levels) and not the input's size bounds memory: 32 MiB."""
+MAX_CHAINS: Final = 4_096
+"""Chains (incarnations) that one frontier or roster may name; as many as other actors in a change."""
+MAX_ROSTER_PREV: Final = 64
+"""Heads that one roster entry joins: entries written by devices that had not heard of each other."""
+MAX_GRANTS: Final = 501
+"""Epoch grants in one entry: every member and the recovery identity."""

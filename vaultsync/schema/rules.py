@@ -1,0 +1,149 @@
+"""The rules a schema is checked against when it is declared, one function a rule; each names place and rule."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from vaultsync.errors import SchemaError
+from vaultsync.schema.kind import Kind
+from vaultsync.schema.kinds import ItemsKind
+from vaultsync.schema.lenses import Lens
+
+if TYPE_CHECKING:
+    from vaultsync.schema.types import EntryType, Field, Schema
+
+__all__ = ["check_schema"]
+
+
+def check_schema(schema: Schema) -> None:
+    """Raise ``SchemaError`` for the first rule that the declaration breaks."""
+    one_kind_a_name(schema.types.values())
+    for kind in schema.types.values():
+        lenses_of_a_type(kind)
+        if kind.converts is not None:
+            conversion(kind, schema)
+    no_cycles(schema)
+    one_way_in(schema)
+
+
+def one_kind_a_name(types: Iterable[EntryType]) -> None:
+    """A field name has one kind across all types and all time: an entry may be read as several of them."""
+    first: dict[str, tuple[Kind, str]] = {}
+    for kind in types:
+        for field in kind.fields:
+            known, where = first.setdefault(field.name, (field.kind, kind.name))
+            if known != field.kind:
+                raise SchemaError(
+                    f"type {kind.name!r}, field {field.name!r}: one kind a name: here {field.kind}, "
+                    f"in type {where!r} {known}"
+                )
+
+
+def once(place: str, names: Iterable[str], what: str) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise SchemaError(f"{place}, field {name!r}: {what} of at most one lens")
+        seen.add(name)
+
+
+def lenses_of_a_type(kind: EntryType) -> None:
+    place = f"type {kind.name!r}"
+    converting = kind.converts.lenses if kind.converts is not None else ()
+    once(place, (name for lens in (*kind.lenses, *converting) for name in lens.old), "the source")
+    once(place, (name for lens in kind.lenses for name in lens.new), "the target")
+    for lens in kind.lenses:
+        where = f"{place}, lens {'+'.join(lens.old)} -> {'+'.join(lens.new)}"
+        olds, news = ends(where, lens, kind, kind)
+        for field in olds:
+            if lens.since is None or field.until != lens.since:
+                raise SchemaError(
+                    f"{where}: field {field.name!r} (until {field.until}) is retired exactly where the lens begins "
+                    f"(since {lens.since})"
+                )
+        for field in news:
+            if field.since != lens.since:
+                raise SchemaError(
+                    f"{where}: field {field.name!r} (since {field.since}) begins where the lens does "
+                    f"(since {lens.since})"
+                )
+
+
+def ends(where: str, lens: Lens, old: EntryType, new: EntryType) -> tuple[list[Field], list[Field]]:
+    """The fields at both ends of a lens, checked for what holds inside a type and across a conversion alike."""
+    olds, news = list(members(where, lens.old, old)), list(members(where, lens.new, new))
+    platforms = {places(old, field) for field in olds} | {places(new, field) for field in news}
+    if len(platforms) > 1:
+        raise SchemaError(f"{where}: both ends are on the same platforms")
+    if lens.form == "alias" and any(field.critical for field in news):
+        raise SchemaError(f"{where}: critical has no effect on an alias, which is stored under its older name")
+    if lens.form == "slot":
+        target = news[0].kind
+        if not isinstance(target, ItemsKind) or target.inner != olds[0].kind:
+            raise SchemaError(f"{where}: a slot's target is items({olds[0].kind}), not {target}")
+    return olds, news
+
+
+def places(kind: EntryType, field: Field) -> frozenset[str] | None:
+    """The platforms on which a field of a type exists; None: all."""
+    if kind.platforms is None or field.platforms is None:
+        return kind.platforms or field.platforms
+    return kind.platforms & field.platforms
+
+
+def members(where: str, names: Iterable[str], kind: EntryType) -> Iterator[Field]:
+    for name in names:
+        field = kind.field(name)
+        if field is None:
+            raise SchemaError(f"{where}: type {kind.name!r} has no field {name!r}")
+        yield field
+
+
+def conversion(kind: EntryType, schema: Schema) -> None:
+    converts = kind.converts
+    if converts is None:
+        return
+    place = f"type {kind.name!r}, conversion to {converts.to!r}"
+    if kind.until is None:
+        raise SchemaError(f"{place}: only a retired type is converted; give it an until")
+    target = schema.types.get(converts.to)
+    if target is None:
+        raise SchemaError(f"{place}: there is no such type")
+    if target.since > kind.until or (target.until is not None and target.until <= kind.until):
+        raise SchemaError(f"{place}: its target is alive in version {kind.until}, when the conversion begins")
+    once(place, (name for lens in converts.lenses for name in lens.new), "the target")
+    for lens in converts.lenses:
+        where = f"{place}, lens {'+'.join(lens.old)} -> {'+'.join(lens.new)}"
+        if lens.since not in (None, kind.until):
+            raise SchemaError(f"{where}: it begins (since {lens.since}) where the conversion does (since {kind.until})")
+        ends(where, lens, kind, target)
+        for name in lens.old:
+            if target.field(name) is not None:
+                raise SchemaError(
+                    f"{where}: field {name!r} is translated away, so the target has no field of that name"
+                )
+
+
+def no_cycles(schema: Schema) -> None:
+    for start in schema.types.values():
+        path, kind = [start.name], start
+        while kind.converts is not None:
+            kind = schema.types[kind.converts.to]
+            if kind.name in path:
+                raise SchemaError(f"type {start.name!r}: its conversions go round: {' -> '.join([*path, kind.name])}")
+            path.append(kind.name)
+
+
+def one_way_in(schema: Schema) -> None:
+    """Along a chain of conversions, too, a field is the target of at most one lens."""
+    for start in schema.types.values():
+        names: list[str] = []
+        kind = start
+        while True:
+            names += (name for lens in kind.lenses for name in lens.new)
+            if kind.converts is None:
+                break
+            names += (name for lens in kind.converts.lenses for name in lens.new)
+            kind = schema.types[kind.converts.to]
+        once(f"type {start.name!r} with its conversions", names, "the target")
