@@ -39,6 +39,7 @@
     │   ├── BadSeal                does not open under the key it names
     │   ├── UnknownChain           nobody in the roster writes this chain
     │   └── WeakKey                a small-order or non-canonical public key
+    ├── MissingDependencies        a change waits for others that have not arrived yet; nothing is wrong with it
     └── EngineFailure              the document engine failed; the vault reloads it from what is stored
 
 No message holds a secret: not a value of an entry, not a password, not key bytes.
@@ -58,6 +59,7 @@ __all__ = [
     "MalformedChange",
     "MalformedEnvelope",
     "MalformedRoster",
+    "MissingDependencies",
     "NotConnected",
     "NotEditable",
     "ObjectMissing",
@@ -241,6 +243,14 @@ class UnknownChain(Refused):
 
 class WeakKey(Refused):
     """A public key that must not be trusted: small order, or not in canonical form."""
+
+
+class MissingDependencies(VaultSyncError):
+    """A change builds on others that are not known here yet. Try again when they are: ``hashes`` names them."""
+
+    def __init__(self, hashes: tuple[bytes, ...]) -> None:
+        super().__init__(f"waits for {len(hashes)} changes that have not arrived")
+        self.hashes = hashes
 
 
 class EngineFailure(VaultSyncError):

@@ -1,0 +1,104 @@
+"""A batch of changes on its way through the gate: what is known is the document *and* the changes before in the batch.
+
+The engine sees nothing of a batch before all of it has passed, so what the changes of the batch add to the document is
+kept here meanwhile, and in the graph, from which ``undo`` takes it again.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from ..errors import MalformedChange
+from .codec import Action, Change, OpId
+from .gate import ChangeInfo, Touched, check
+from .graph import Graph, GraphPast
+from .layout import ENTRIES, SECTION_OBJECTS, Place
+
+__all__ = ["Batch", "Reader"]
+
+_ENTRIES_OBJECT = SECTION_OBJECTS[ENTRIES]
+
+
+class Reader(Protocol):
+    """What a batch asks of the document as it was before."""
+
+    def place(self, obj: OpId, /) -> Place | None:
+        """Which map of the layout an object is."""
+        ...
+
+    def winner(self, obj: OpId, key: str, at: bytes | None = None, /) -> OpId | None:
+        """The operation whose value a key shows, now or as of one change; ``None`` if it shows none."""
+        ...
+
+
+class Batch:
+    """Implements ``gate.Known``."""
+
+    def __init__(self, graph: Graph, reader: Reader) -> None:
+        self._graph = graph
+        self._reader = reader
+        self._sets: dict[OpId, tuple[OpId | None, str]] = {}
+        self._added: dict[bytes, Change] = {}
+        self._winners: dict[tuple[OpId, str], OpId | None] = {}
+        self.made: dict[OpId, Place] = {}
+        """The entries that the batch makes."""
+        self.touched: dict[tuple[str, str], frozenset[str]] = {}
+
+    @property
+    def changes(self) -> list[Change]:
+        """What has passed so far, in the order it came."""
+        return list(self._added.values())
+
+    def admit(self, change: Change, actor: bytes | None) -> None:
+        """Take a change into the batch, or raise what ``gate.check`` raises."""
+        self._note(change, check(change, self, actor=actor))
+
+    def undo(self) -> None:
+        """Forget the whole batch."""
+        for change in reversed(self._added.values()):
+            self._graph.forget_last(change.actor)
+
+    def before(self, obj: OpId, key: str) -> OpId | None:
+        """The operation whose value the key showed before the batch."""
+        place = obj, key
+        if place not in self._winners:
+            self._winners[place] = None if obj in self.made else self._reader.winner(obj, key)
+        return self._winners[place]
+
+    def _note(self, change: Change, touched: Touched) -> None:
+        start, actor = change.start_op, change.actor
+        if not self._graph.add(change.hash, actor, change.seq, start, change.max_op, change.deps):
+            raise MalformedChange("not the next change of its actor")
+        self._added[change.hash] = change
+        for counter, op in enumerate(change.ops, start):
+            if op.action is Action.SET:
+                self._sets[counter, actor] = (op.obj, op.key)
+            elif op.obj == _ENTRIES_OBJECT:
+                self.made[counter, actor] = Place(ENTRIES, op.key)
+            for pred in op.preds:
+                if pred[1] == actor and pred[0] >= start:  # overwritten by its own change: nobody else ever sees it
+                    del self._sets[pred]
+        for place, keys in touched.items():
+            self.touched[place] = self.touched.get(place, frozenset()) | keys
+
+    # ---- gate.Known ---------------------------------------------------------------------------------------------
+    def change(self, hash: bytes) -> ChangeInfo | None:
+        return self._graph.info(hash)
+
+    def last_seq(self, actor: bytes) -> int:
+        return self._graph.last_seq(actor)
+
+    def past(self, deps: tuple[bytes, ...]) -> GraphPast:
+        return self._graph.past(deps)
+
+    def place(self, obj: OpId) -> Place | None:
+        return self.made.get(obj) or self._reader.place(obj)
+
+    def is_value(self, obj: OpId, key: str, op: OpId) -> bool:
+        place = self._sets.get(op)
+        if place is not None:
+            return place == (obj, key)
+        holder = self._graph.holder(op)
+        if holder is None or holder in self._added or obj in self.made:
+            return False
+        return self.before(obj, key) == op or self._reader.winner(obj, key, holder) == op

@@ -1,0 +1,452 @@
+"""The bytes of one Automerge change, for the subset that a vault uses: maps of scalars.
+
+A change chunk (type 1) is laid out as::
+
+    85 6f 4a 83 | checksum (4) | 01 | uleb length | contents
+    contents = uleb n, n * 32 bytes dependencies (sorted) | uleb length + actor | uleb seq | uleb start_op
+             | sleb time | uleb length + message | uleb n, n * (uleb length + actor) other actors (sorted)
+             | uleb n, n * (uleb column spec, uleb length) | the columns
+
+and its hash is SHA-256 over everything from the type byte on; the checksum is the first four bytes of it. The columns
+hold one cell an operation, run-length coded (``put``/``null`` runs as in the Automerge binary format, version 1).
+
+``decode`` accepts exactly what ``encode`` writes, which is what the engine writes: whatever is not byte for byte the
+canonical form is refused, so no two parties can read one change differently. Everything is bounded by the sizes in
+``limits`` *before* a run is expanded. Chunks of other types (a deflated change, a whole document) are refused; the
+time has to be 0 and the message empty, as the engine leaves them: nothing in a vault reads either, so a chunk that
+has them was not made by this library, and a free field that nobody reads is a place to hide bytes in.
+
+This module does not know the layout of a vault: which operation may stand where is decided in ``gate``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from enum import IntEnum
+from hashlib import sha256
+from itertools import groupby
+from struct import Struct
+from struct import error as StructError
+from typing import Any, NamedTuple, TypeAlias
+
+from ..errors import MalformedChange
+from ..limits import (
+    MAX_ACTORS_PER_CHANGE,
+    MAX_CHANGE_BYTES,
+    MAX_DEPS_PER_CHANGE,
+    MAX_OP_COUNTER,
+    MAX_OPS_PER_CHANGE,
+    MAX_PREDS_PER_CHANGE,
+    MAX_VALUE_BYTES,
+)
+
+__all__ = ["Action", "Change", "Op", "OpId", "Scalar", "chunk_hash", "decode", "encode", "to_signed", "to_unsigned"]
+
+Scalar: TypeAlias = str | int | float | bool | None
+OpId: TypeAlias = tuple[int, bytes]
+"""(counter, actor): the identity of an operation, and of the object that it makes. Compares as the engine compares."""
+
+
+class Action(IntEnum):
+    """What an operation does. Automerge knows more of them; a vault does not."""
+
+    MAKE_MAP = 0
+    SET = 1
+    DELETE = 3
+
+
+class Op(NamedTuple):
+    """One operation. The k-th of a change has the id ``(start_op + k, actor)``."""
+
+    obj: OpId | None
+    """The map it is made in; ``None`` is the root."""
+    key: str
+    action: Action
+    value: Scalar
+    preds: tuple[OpId, ...]
+    """The operations that it overwrites, ascending."""
+
+
+class Change(NamedTuple):
+    """One decoded change and the chunk it was decoded from."""
+
+    hash: bytes
+    deps: tuple[bytes, ...]
+    actor: bytes
+    seq: int
+    start_op: int
+    ops: tuple[Op, ...]
+    chunk: bytes
+
+    @property
+    def max_op(self) -> int:
+        """Counter of its last operation."""
+        return self.start_op + len(self.ops) - 1
+
+
+_HEAD = b"\x85\x6f\x4a\x83"
+_TYPE = 8  # where the type byte stands
+_DOUBLE = Struct("<d")
+_ACTIONS = {int(a): a for a in Action}
+_MAX_INT = (1 << 63) - 1
+_NULL, _FALSE, _TRUE, _INT, _F64, _STR = 0, 1, 2, 4, 5, 6  # value types of the column format
+_OBJ_ACTOR, _OBJ_COUNTER, _KEY, _INSERT, _ACTION = 1, 2, 21, 52, 66
+_VALUE_META, _VALUE, _PRED_COUNT, _PRED_ACTOR, _PRED_COUNTER = 86, 87, 112, 113, 115
+_COLUMNS = frozenset((1, 2, 21, 52, 66, 86, 87, 112, 113, 115))
+
+
+# ---- numbers ----------------------------------------------------------------------------------------------------
+def to_unsigned(number: int) -> bytes:
+    """Unsigned LEB128."""
+    if number < 128:
+        return bytes((number,))
+    out = bytearray()
+    while number > 127:
+        out.append(number & 127 | 128)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
+
+
+def to_signed(number: int) -> bytes:
+    """Signed LEB128."""
+    if -64 <= number < 64:
+        return bytes((number & 127,))
+    out = bytearray()
+    while not -64 <= number < 64:
+        out.append(number & 127 | 128)
+        number >>= 7
+    out.append(number & 127)
+    return bytes(out)
+
+
+def unsigned(data: bytes, at: int) -> tuple[int, int]:
+    """The unsigned LEB128 number at ``at`` and where it ends; at most ten bytes are read."""
+    number = data[at]
+    at += 1
+    if number < 128:
+        return number, at
+    number &= 127
+    for shift in range(7, 64, 7):
+        byte = data[at]
+        at += 1
+        number |= (byte & 127) << shift
+        if byte < 128:
+            return number, at
+    raise MalformedChange("a number is too long")
+
+
+def signed(data: bytes, at: int) -> tuple[int, int]:
+    """The signed LEB128 number at ``at`` and where it ends; at most ten bytes are read."""
+    number = 0
+    for shift in range(0, 70, 7):
+        byte = data[at]
+        at += 1
+        number |= (byte & 127) << shift
+        if byte < 128:
+            return (number - (128 << shift) if byte & 64 else number), at
+    raise MalformedChange("a number is too long")
+
+
+# ---- columns ----------------------------------------------------------------------------------------------------
+def read_runs(
+    data: bytes, most: int, read: Callable[[bytes, int], tuple[Any, int]], *, exactly: bool = True
+) -> list[Any]:
+    """The cells of a run-length coded column, ``None`` for a null: at most ``most``, or else exactly that many.
+
+    An absent column stands for nulls. Whether the runs are the shortest possible is not looked at here: encoding the
+    result again shows it.
+    """
+    if not data:
+        return [None] * most if exactly else []
+    if data[0] == 0x7F and most == 1:  # one literal cell: most columns of most changes
+        cell, end = read(data, 1)
+        if end != len(data):
+            raise MalformedChange("a column holds too many cells")
+        return [cell]
+    cells: list[Any] = []
+    at, end = 0, len(data)
+    while at < end:
+        run, at = signed(data, at)
+        if run == 0:
+            nulls, at = unsigned(data, at)
+            run, again = nulls, None
+        elif run > 0:
+            again, at = read(data, at)
+        if not 0 < abs(run) <= most - len(cells):
+            raise MalformedChange("a column holds too many cells")
+        if run > 0:
+            cells += [again] * run
+            continue
+        for _ in range(-run):
+            cell, at = read(data, at)
+            cells.append(cell)
+    if at != end or (exactly and len(cells) != most):
+        raise MalformedChange("a column is cut short")
+    return cells
+
+
+def write_runs(cells: Sequence[Any], write: Callable[[Any], bytes]) -> bytes:
+    """A run-length coded column in canonical form; empty when every cell is null."""
+    if len(cells) == 1:
+        return b"" if cells[0] is None else b"\x7f" + write(cells[0])
+    out: list[bytes] = []
+    lone: list[Any] = []
+
+    def flush() -> None:
+        if lone:
+            out.append(to_signed(-len(lone)))
+            out.extend(map(write, lone))
+            lone.clear()
+
+    written = False
+    for cell, group in groupby(cells):
+        run = sum(1 for _ in group)
+        written = written or cell is not None
+        if cell is None:
+            flush()
+            out.append(b"\0" + to_unsigned(run))
+        elif run == 1:
+            lone.append(cell)
+        else:
+            flush()
+            out.append(to_signed(run) + write(cell))
+    flush()
+    return b"".join(out) if written else b""
+
+
+def summed(steps: Iterable[int]) -> list[int]:
+    """The numbers of which ``steps`` are the differences, from zero."""
+    out = []
+    total = 0
+    for step in steps:
+        total += step
+        out.append(total)
+    return out
+
+
+def steps(numbers: Iterable[int]) -> list[int]:
+    """The differences of consecutive numbers, from zero."""
+    out = []
+    last = 0
+    for number in numbers:
+        out.append(number - last)
+        last = number
+    return out
+
+
+def _read_string(data: bytes, at: int) -> tuple[str, int]:
+    length, at = unsigned(data, at)
+    return data[at : at + length].decode(), at + length
+
+
+def _write_string(text: str) -> bytes:
+    data = text.encode()
+    return to_unsigned(len(data)) + data
+
+
+# ---- values -----------------------------------------------------------------------------------------------------
+def value_type(value: Scalar) -> int:
+    """The column format's type of a value. Raises ``TypeError`` for anything that a vault does not hold."""
+    kind = type(value)
+    if kind is str:
+        return _STR
+    if kind is int:
+        return _INT
+    if kind is bool:
+        return _TRUE if value else _FALSE
+    if value is None:
+        return _NULL
+    if kind is float:
+        return _F64
+    raise TypeError(f"a vault holds no {kind.__name__}")
+
+
+def value_bytes(kind: int, value: Any) -> bytes:
+    """The bytes of a value of that type in the value column."""
+    if kind == _STR:
+        return value.encode()  # type: ignore[no-any-return]
+    if kind == _INT:
+        return to_signed(value)
+    if kind == _F64:
+        return _DOUBLE.pack(value)
+    return b""
+
+
+def read_value(kind: int, data: bytes) -> Scalar:
+    """The value of that type whose bytes are ``data``."""
+    if kind == _STR:
+        return data.decode()
+    if kind == _INT:
+        number, end = signed(data, 0)
+        if end != len(data) or not -_MAX_INT - 1 <= number <= _MAX_INT:
+            raise MalformedChange("an integer is out of range")
+        return number
+    if kind == _F64 and len(data) == 8:
+        return float(_DOUBLE.unpack(data)[0])
+    if kind <= _TRUE and not data:
+        return (None, False, True)[kind]
+    raise MalformedChange("a value is of a kind that a vault does not hold")
+
+
+# ---- changes ----------------------------------------------------------------------------------------------------
+def chunk_hash(chunk: bytes) -> bytes:
+    """The hash of a type-1 chunk that is known to be whole."""
+    return sha256(chunk[_TYPE:]).digest()
+
+
+def encode(actor: bytes, seq: int, start_op: int, deps: Sequence[bytes], ops: Sequence[Op]) -> bytes:
+    """The canonical chunk of a change of at least one operation. Dependencies and predecessors come in any order."""
+    contents = _contents(actor, seq, start_op, deps, ops)
+    body = b"\x01" + to_unsigned(len(contents)) + contents
+    return _HEAD + sha256(body).digest()[:4] + body
+
+
+def _contents(actor: bytes, seq: int, start_op: int, deps: Sequence[bytes], ops: Sequence[Op]) -> bytes:
+    objs, keys, actions, values, preds = zip(*ops, strict=True)
+    flat = [pred for of_one in preds for pred in (sorted(of_one) if len(of_one) > 1 else of_one)]
+    others = {op_id[1] for op_id in flat}
+    others.update(obj[1] for obj in objs if obj is not None)
+    others.discard(actor)
+    index = {actor: 0}
+    for other in sorted(others):
+        index[other] = len(index)
+    kinds = [value_type(value) for value in values]
+    raw = [value_bytes(kind, value) for kind, value in zip(kinds, values, strict=True)]
+    columns = (
+        (_OBJ_ACTOR, write_runs([obj and index[obj[1]] for obj in objs], to_unsigned)),
+        (_OBJ_COUNTER, write_runs([obj and obj[0] for obj in objs], to_unsigned)),
+        (_KEY, write_runs(keys, _write_string)),
+        (_INSERT, to_unsigned(len(ops))),  # a run of that many times "no"
+        (_ACTION, write_runs(actions, to_unsigned)),
+        (_VALUE_META, write_runs([len(r) << 4 | kind for r, kind in zip(raw, kinds, strict=True)], to_unsigned)),
+        (_VALUE, b"".join(raw)),
+        (_PRED_COUNT, write_runs([len(of_one) for of_one in preds], to_unsigned)),
+        (_PRED_ACTOR, write_runs([index[pred[1]] for pred in flat], to_unsigned)),
+        (_PRED_COUNTER, write_runs(steps(pred[0] for pred in flat), to_signed)),
+    )
+    present = [(spec, data) for spec, data in columns if data]
+    parts = [to_unsigned(len(deps)), *sorted(deps), to_unsigned(len(actor)), actor]
+    parts += (to_unsigned(seq), to_unsigned(start_op), b"\0\0", to_unsigned(len(others)))  # no time, no message
+    for other in sorted(others):
+        parts += (to_unsigned(len(other)), other)
+    parts.append(to_unsigned(len(present)))
+    for spec, data in present:
+        parts += (to_unsigned(spec), to_unsigned(len(data)))
+    parts += [data for _, data in present]
+    return b"".join(parts)
+
+
+def decode(chunk: bytes) -> Change:
+    """The change in a chunk, in time and memory bounded by the chunk's size and ``limits``.
+
+    Raises ``MalformedChange`` for whatever ``encode`` would not have written.
+    """
+    try:
+        return _decode(chunk)
+    except (IndexError, StructError, UnicodeDecodeError, TypeError, KeyError) as error:
+        raise MalformedChange(f"a change is cut short or garbled ({type(error).__name__})") from None
+
+
+def _open(chunk: bytes) -> tuple[bytes, bytes]:
+    """The contents and the hash of a chunk whose frame and checksum are right."""
+    if chunk[:4] != _HEAD:
+        raise MalformedChange("not a change")
+    if len(chunk) > MAX_CHANGE_BYTES:
+        raise MalformedChange("a change is larger than allowed")
+    if chunk[_TYPE] == 2:
+        raise MalformedChange("a deflated change: changes are sent uncompressed")
+    if chunk[_TYPE] != 1:
+        raise MalformedChange("a chunk that is not a change")
+    length, at = unsigned(chunk, _TYPE + 1)
+    contents = chunk[at:]
+    if len(contents) != length:
+        raise MalformedChange("a change is cut short, or something follows it")
+    digest = chunk_hash(chunk)
+    if digest[:4] != chunk[4:_TYPE]:
+        raise MalformedChange("the checksum of a change is wrong")
+    return contents, digest
+
+
+def _decode(chunk: bytes) -> Change:
+    contents, digest = _open(chunk)
+    count, at = unsigned(contents, 0)
+    if count > MAX_DEPS_PER_CHANGE:
+        raise MalformedChange("a change has more dependencies than allowed")
+    deps = tuple([contents[k : k + 32] for k in range(at, at + 32 * count, 32)])
+    at += 32 * count
+    length, at = unsigned(contents, at)
+    actors = [contents[at : at + length]]
+    seq, at = unsigned(contents, at + length)
+    start_op, at = unsigned(contents, at)
+    if contents[at : at + 2] != b"\0\0":
+        raise MalformedChange("a change has a time or a message")
+    count, at = unsigned(contents, at + 2)
+    if count > MAX_ACTORS_PER_CHANGE:
+        raise MalformedChange("a change names more actors than allowed")
+    for _ in range(count):
+        length, at = unsigned(contents, at)
+        actors.append(contents[at : at + length])
+        at += length
+    columns = _split_columns(contents, at)
+    ops = _read_ops(columns, actors)
+    if not seq or not start_op or start_op + len(ops) > MAX_OP_COUNTER:
+        raise MalformedChange("a sequence number or operation counter is out of range")
+    if _contents(actors[0], seq, start_op, deps, ops) != contents:
+        raise MalformedChange("a change is not in canonical form")
+    return Change(digest, deps, actors[0], seq, start_op, ops, chunk)
+
+
+def _split_columns(contents: bytes, at: int) -> dict[int, bytes]:
+    count, at = unsigned(contents, at)
+    if count > len(_COLUMNS):
+        raise MalformedChange("a change has columns that a vault does not use")
+    lengths = []
+    for _ in range(count):
+        spec, at = unsigned(contents, at)
+        length, at = unsigned(contents, at)
+        lengths.append((spec, length))
+    columns = {}
+    for spec, length in lengths:
+        if spec not in _COLUMNS:
+            raise MalformedChange("a change has columns that a vault does not use")
+        columns[spec] = contents[at : at + length]
+        at += length
+    return columns
+
+
+def _read_ops(columns: dict[int, bytes], actors: list[bytes]) -> tuple[Op, ...]:
+    column = columns.get
+    actions = read_runs(column(_ACTION, b""), MAX_OPS_PER_CHANGE, unsigned, exactly=False)
+    count = len(actions)
+    if not count:
+        raise MalformedChange("a change without operations")
+    obj_actors = read_runs(column(_OBJ_ACTOR, b""), count, unsigned)
+    obj_counters = read_runs(column(_OBJ_COUNTER, b""), count, unsigned)
+    objs = [
+        None if actor is None and counter is None else (counter, actors[actor])
+        for actor, counter in zip(obj_actors, obj_counters, strict=True)
+    ]
+    values: list[Scalar] = []
+    raw = column(_VALUE, b"")
+    at = 0
+    for meta in read_runs(column(_VALUE_META, b""), count, unsigned):
+        end = at + (meta >> 4)
+        if end - at > MAX_VALUE_BYTES:
+            raise MalformedChange("a value is larger than allowed")
+        values.append(read_value(meta & 15, raw[at:end]))
+        at = end
+    pred_counts = read_runs(column(_PRED_COUNT, b""), count, unsigned)
+    total = sum(pred_counts)
+    if total > MAX_PREDS_PER_CHANGE:
+        raise MalformedChange("a change overwrites more than allowed")
+    pred_actors = read_runs(column(_PRED_ACTOR, b""), total, unsigned)
+    pred_counters = summed(read_runs(column(_PRED_COUNTER, b""), total, signed))
+    flat = [(counter, actors[actor]) for counter, actor in zip(pred_counters, pred_actors, strict=True)]
+    preds = []
+    at = 0
+    for number in pred_counts:
+        preds.append(tuple(flat[at : at + number]))
+        at += number
+    keys = read_runs(column(_KEY, b""), count, _read_string)
+    return tuple(map(Op, objs, keys, [_ACTIONS[action] for action in actions], values, preds))

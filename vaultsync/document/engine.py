@@ -1,0 +1,583 @@
+"""The document engine: the only module that imports automerge, and the only one that may not trust what it calls.
+
+Of the engine the rest of the package needs little: apply changes and learn what they touched, commit edits as a
+change, read an entry, heads, save, load, history. That is all this module offers, in plain Python types.
+
+What it guards against (each point is a test in ``tests/document/test_engine_facts.py`` or ``test_hostile.py``):
+
+* a panic of the engine is a ``BaseException`` that pretends to be nothing we know. It is caught at this border, and a
+  document that panicked may hold a poisoned lock and an open transaction, and freeing it could end the process: it is
+  leaked on purpose;
+* nothing from outside reaches the engine before the gate has passed the whole batch, dependencies included: orphans
+  would be queued invisibly;
+* the engine swallows some changes without a word, so after every call that changes the document the hashes that
+  arrived are compared with those that should have;
+* whatever fails half way leaves a document that nobody may build on: the engine is then ``dirty`` and refuses every
+  call. The owner builds a new one from what is stored.
+
+Costs: nothing but ``load``, ``save``, ``history`` and the first ``apply`` and ``conflicts`` after a load depends on the
+size of the document.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from enum import Enum
+from math import isfinite
+from typing import Any, Final, NamedTuple, NoReturn, ParamSpec, TypeVar
+
+from automerge import core as automerge
+
+from ..errors import EngineFailure, MalformedChange, MissingDependencies, WrongKind
+from ..limits import MAX_FLAT_KEY_CHARS, MAX_KEY_CHARS, MAX_OPS_PER_CHANGE, MAX_VALUE_BYTES
+from .batch import Batch
+from .codec import Action, Change, OpId, Scalar, chunk_hash, decode, to_unsigned, unsigned
+from .conflicts import Conflicts
+from .gate import ChangeInfo, Touched
+from .graph import Graph
+from .history import Revision, Written
+from .layout import (
+    ENTRIES,
+    GENESIS,
+    GENESIS_ACTOR,
+    GENESIS_HASH,
+    SECTION_OBJECTS,
+    Place,
+    is_entry_id,
+)
+
+__all__ = ["DELETED", "Applied", "Deleted", "Edit", "Engine", "Revision", "Written"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Deleted(Enum):
+    """The type of ``DELETED``."""
+
+    DELETED = "deleted"
+
+    def __repr__(self) -> str:
+        return "DELETED"
+
+
+DELETED: Final = Deleted.DELETED
+"""The value of an edit that removes its key."""
+
+
+class Edit(NamedTuple):
+    """One key to set or to delete. ``entry`` is empty in the flat sections."""
+
+    section: str
+    entry: str
+    key: str
+    value: Scalar | Deleted
+
+
+class Applied(NamedTuple):
+    """What ``apply`` did: the changes that were new, what they touched, and how many were known already."""
+
+    changes: list[Change]
+    touched: Touched
+    known: int
+
+
+_ENTRIES_OBJECT = SECTION_OBJECTS[ENTRIES]
+_SECTION_PLACES = {obj: Place(section) for section, obj in SECTION_OBJECTS.items()}
+_SCALARS = frozenset((str, int, float, bool, type(None)))
+_KINDS = {
+    str: automerge.ScalarType.Str,
+    int: automerge.ScalarType.Int,
+    float: automerge.ScalarType.F64,
+    bool: automerge.ScalarType.Boolean,
+    type(None): automerge.ScalarType.Null,
+}
+_MAP = automerge.ObjType.Map
+
+
+def _is_panic(error: BaseException) -> bool:
+    return type(error).__name__ == "PanicException"
+
+
+def _object_id(obj: OpId) -> bytes:
+    """The binding's id of an object. Its third part is a hint that may be wrong, so it is always 0."""
+    counter, actor = obj
+    return b"\x10" + to_unsigned(len(actor)) + actor + b"\0" + to_unsigned(counter)
+
+
+def _op_id(raw: bytes) -> OpId:
+    """The (counter, actor) in the binding's id of an object or operation."""
+    length, at = unsigned(raw, 1)
+    actor = raw[at : at + length]
+    _, at = unsigned(raw, at + length)
+    counter, _ = unsigned(raw, at)
+    return counter, actor
+
+
+class _Binding:
+    """A document of the binding behind guards: every call of it goes through ``call``."""
+
+    def __init__(self, document: Any) -> None:
+        self.document = document
+        self.broken = False
+
+    def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call into the engine; whatever it raises leaves the document unusable."""
+        try:
+            return function(*args, **kwargs)
+        except BaseException as error:
+            self.fail(error)
+
+    def fail(self, error: BaseException) -> NoReturn:
+        """Give the document up, and raise what the caller should see."""
+        self.broken = True
+        if _is_panic(error):
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self.document))  # freeing a poisoned document may segfault
+        if isinstance(error, EngineFailure):
+            raise error
+        if not isinstance(error, Exception) and not _is_panic(error):
+            raise error  # KeyboardInterrupt and its like: not ours to hide
+        raise EngineFailure(f"the document engine failed ({type(error).__name__})") from None
+
+
+def _load_document(data: bytes) -> Any:
+    try:
+        return automerge.Document.load(data)
+    except BaseException as error:
+        if isinstance(error, Exception) or _is_panic(error):
+            raise EngineFailure("the document engine cannot load what is stored") from None
+        raise
+
+
+class Engine:
+    """One vault's document. Thread-safe: one lock around everything."""
+
+    def __init__(self, document: Any) -> None:
+        """For ``new`` and ``load``. ``document`` is the binding's, whole and without an open transaction."""
+        self._lock = threading.RLock()
+        self._binding = _Binding(document)
+        self._closed = False
+        self._graph = Graph()
+        self._heads: tuple[bytes, ...] = ()
+        self._places: dict[OpId, Place] | None = None  # of entries; built when the gate first asks
+        self._conflicts: Conflicts | None = None  # found when somebody first asks
+        self._index()
+
+    # ---- making one ---------------------------------------------------------------------------------------------
+    @classmethod
+    def new(cls) -> Engine:
+        """An empty vault: the first change and nothing else."""
+        return cls(_load_document(GENESIS))
+
+    @classmethod
+    def load(cls, snapshot: bytes | None, chunks: Iterable[bytes] = ()) -> Engine:
+        """A document from trusted bytes: a snapshot and changes, in any order, duplicates allowed.
+
+        Raises ``EngineFailure`` when something is missing between them or cannot be read.
+        """
+        stored = list(chunks)
+        engine = cls(_load_document(b"".join([snapshot or b"", GENESIS, *stored])))
+        if any(chunk_hash(chunk) not in engine._graph for chunk in stored):
+            raise EngineFailure("a stored change did not reach the document")
+        return engine
+
+    @staticmethod
+    def verify_snapshot(snapshot: bytes, heads: Iterable[bytes]) -> bool:
+        """Whether ``snapshot`` can be loaded and gives a document with these heads.
+
+        A snapshot may replace an older one only after this: the engine can write what it cannot read.
+        """
+        try:
+            document = _load_document(snapshot)
+            return sorted(_Binding(document).call(document.get_heads)) == sorted(heads)
+        except EngineFailure:
+            return False
+
+    def _index(self) -> None:
+        document = self._binding.document
+        actors: dict[bytes, bytes] = {}
+        for change in self._binding.call(document.get_changes, []):
+            actor = change.actor_id
+            actor = actors.setdefault(actor, actor)
+            if not self._graph.add(change.hash, actor, change.seq, change.start_op, change.max_op, change.deps):
+                raise EngineFailure("the stored changes of a device are not one chain")
+        if GENESIS_HASH not in self._graph:
+            raise EngineFailure("the stored document is not that of a vault")
+        self._heads = tuple(sorted(self._binding.call(document.get_heads)))
+
+    # ---- state --------------------------------------------------------------------------------------------------
+    @property
+    def dirty(self) -> bool:
+        """Whether something failed half way; only ``close`` works then."""
+        return self._binding.broken
+
+    def close(self) -> None:
+        """Let go of the document."""
+        with self._lock:
+            self._closed = True
+            self._binding.document = None
+            self._graph = Graph()
+            self._places = self._conflicts = None
+
+    @contextmanager
+    def _use(self) -> Iterator[Any]:
+        with self._lock:
+            if self._closed:
+                raise EngineFailure("the document was closed")
+            if self._binding.broken:
+                raise EngineFailure("the document failed before and has to be loaded again")
+            yield self._binding.document
+
+    @property
+    def heads(self) -> tuple[bytes, ...]:
+        """The changes on which nothing builds yet, sorted."""
+        with self._use():
+            return self._heads
+
+    def has(self, hash: bytes) -> bool:
+        """Whether a change is part of the document."""
+        with self._use():
+            return hash in self._graph
+
+    def last_seq(self, actor: bytes) -> int:
+        """How many changes of that actor are part of the document."""
+        with self._use():
+            return self._graph.last_seq(actor)
+
+    def change_info(self, hash: bytes) -> ChangeInfo | None:
+        """Who made a change, and which of theirs it is."""
+        with self._use():
+            return self._graph.info(hash)
+
+    # ---- writing ------------------------------------------------------------------------------------------------
+    def commit(self, actor: bytes, edits: Sequence[Edit]) -> list[Change]:
+        """Make the edits, as one change of ``actor`` or as several if they are very many; none if nothing changes.
+
+        Maps of new entries are made as needed. Raises ``WrongKind`` for what a vault cannot hold, before anything
+        is touched; ``EngineFailure`` leaves the engine dirty.
+        """
+        if len(actor) != len(GENESIS_ACTOR) or actor == GENESIS_ACTOR:
+            raise ValueError("an actor is 16 bytes, not all of them zero")
+        for edit in edits:
+            _check_edit(edit)
+        with self._use():
+            committed = []
+            for part in self._parts(edits):
+                change = self._commit(actor, part)
+                if change is not None:
+                    committed.append(change)
+            return committed
+
+    def _parts(self, edits: Sequence[Edit]) -> Iterator[list[tuple[Edit, OpId | None]]]:
+        """The edits with the maps they are made in (``None``: to be made), in parts of a change each."""
+        part: list[tuple[Edit, OpId | None]] = []
+        objs: dict[str, OpId | None] = {}
+        ops = 0
+        for edit in edits:
+            obj = self._entry_object(edit.entry, objs) if edit.entry else SECTION_OBJECTS[edit.section]
+            if ops + 2 > MAX_OPS_PER_CHANGE:
+                yield part
+                part, ops, objs = [], 0, {}  # what that part made is found in the document now
+                obj = self._entry_object(edit.entry, objs) if edit.entry else obj
+            part.append((edit, obj))
+            ops += 1 if obj is not None else 2
+        if part:
+            yield part
+
+    def _entry_object(self, entry: str, cache: dict[str, OpId | None]) -> OpId | None:
+        if entry not in cache:
+            cache[entry] = self.winner(_ENTRIES_OBJECT, entry)
+        return cache[entry]
+
+    def _commit(self, actor: bytes, edits: list[tuple[Edit, OpId | None]]) -> Change | None:
+        binding, document = self._binding, self._binding.document
+        binding.call(document.set_actor, actor)
+        binding.call(self._write, edits)
+        made = binding.call(document.get_changes, list(self._heads))
+        if not made:
+            return None
+        try:
+            change = decode(made[0].raw_bytes)
+            if len(made) != 1 or change.hash != made[0].hash or change.actor != actor:
+                raise EngineFailure("the document engine made another change than it was told to")
+            self._graph.add(change.hash, actor, change.seq, change.start_op, change.max_op, change.deps)
+        except (MalformedChange, EngineFailure, KeyError) as error:
+            binding.fail(error)
+        self._heads = (change.hash,)
+        if self._conflicts is not None:
+            self._conflicts.settle(change)
+        if self._places is not None:
+            for counter, op in enumerate(change.ops, change.start_op):
+                if op.action is Action.MAKE_MAP:
+                    self._places[counter, actor] = Place(ENTRIES, op.key)
+        return change
+
+    def _write(self, edits: list[tuple[Edit, OpId | None]]) -> None:
+        entries = _object_id(_ENTRIES_OBJECT)
+        made: dict[str, bytes] = {}
+        with self._binding.document.transaction() as transaction:
+            for edit, obj in edits:
+                if obj is not None:
+                    target = _object_id(obj)
+                elif edit.entry in made:
+                    target = made[edit.entry]
+                elif isinstance(edit.value, Deleted):
+                    continue
+                else:
+                    target = made[edit.entry] = transaction.put_object(entries, edit.entry, _MAP)
+                if isinstance(edit.value, Deleted):
+                    transaction.delete(target, edit.key)
+                else:
+                    transaction.put(target, edit.key, _KINDS[type(edit.value)], edit.value)
+
+    def apply(self, chunks: Sequence[bytes | Change], *, actor: bytes | None = None) -> Applied:
+        """Let changes from outside in, all of them or none; later ones may build on earlier ones.
+
+        ``chunks``: chunks, or changes as ``decode`` and ``unpack_changes`` gave them. ``actor``: whose they must be.
+        Raises ``MalformedChange`` and ``MissingDependencies`` with the document as it was, and ``EngineFailure``
+        when the engine did not take what the gate passed (the engine is dirty then).
+        """
+        with self._use():
+            batch = Batch(self._graph, self)
+            known = 0
+            try:
+                for chunk in chunks:
+                    if (chunk.hash if isinstance(chunk, Change) else chunk_hash(chunk)) in self._graph:
+                        known += 1
+                    else:
+                        batch.admit(chunk if isinstance(chunk, Change) else decode(chunk), actor)
+                if self._conflicts is not None:
+                    self._read_before(batch)
+            except BaseException:
+                batch.undo()
+                raise
+            changes = batch.changes
+            if changes:
+                self._feed(batch, changes)
+            return Applied(changes, batch.touched, known)
+
+    def _read_before(self, batch: Batch) -> None:
+        """Have the batch remember what its keys show now, for the account of conflicts."""
+        for change in batch.changes:
+            for op in change.ops:
+                if op.obj is not None and op.action is not Action.MAKE_MAP:
+                    batch.before(op.obj, op.key)
+
+    def _feed(self, batch: Batch, changes: list[Change]) -> None:
+        binding, document = self._binding, self._binding.document
+        message = b"".join(
+            [b"\x42\0\0\0", to_unsigned(len(changes)), *(to_unsigned(len(c.chunk)) + c.chunk for c in changes)]
+        )  # a sync message is the only door for raw changes
+        binding.call(lambda: document.receive_sync_message(automerge.SyncState(), automerge.Message.decode(message)))
+        arrived = {change.hash for change in binding.call(document.get_changes, list(self._heads))}
+        if arrived != {change.hash for change in changes}:
+            binding.fail(EngineFailure("changes did not reach the document"))
+        self._heads = tuple(sorted(binding.call(document.get_heads)))
+        if self._places is not None:
+            self._places.update(batch.made)
+        if self._conflicts is not None:
+            self._conflicts.advance(changes, batch.before)
+
+    # ---- what the gate asks (batch.Reader) ----------------------------------------------------------------------
+    def winner(self, obj: OpId, key: str, at: bytes | None = None) -> OpId | None:
+        """The operation whose value a key of an object shows, now or as of a change."""
+        found = self._get(obj, key, None if at is None else [at])
+        return None if found is None else found[1]
+
+    def place(self, obj: OpId) -> Place | None:
+        """Which map of the layout an object is; ``None`` for no map of it."""
+        section = _SECTION_PLACES.get(obj)
+        if section is not None:
+            return section
+        if self._places is None:
+            document, entries = self._binding.document, _object_id(_ENTRIES_OBJECT)
+            keys = self._binding.call(document.keys, entries)
+            ids = self._binding.call(document.values, entries)
+            self._places = {_op_id(raw): Place(ENTRIES, key) for key, (_, raw) in zip(keys, ids, strict=True)}
+        return self._places.get(obj) or self._shadowed_place(obj)
+
+    def _shadowed_place(self, obj: OpId) -> Place | None:
+        """The place of a map that lost against another with the same entry id: only its own change knows it."""
+        holder = self._graph.holder(obj)
+        info = None if holder is None else self._graph.info(holder)
+        if holder is None or info is None:
+            return None
+        name = self._winning_name(obj, holder)
+        if name is None:
+            return None
+        place = Place(ENTRIES, name)
+        if self._places is not None:
+            self._places[obj] = place
+        return place
+
+    def _winning_name(self, obj: OpId, holder: bytes) -> str | None:
+        try:
+            self._binding.document.object_type(_object_id(obj))
+        except Exception:
+            return None  # no object at all: the engine says so with a bare exception
+        for raw in self.changes():
+            if chunk_hash(raw) == holder:
+                change = decode(raw)
+                return change.ops[obj[0] - change.start_op].key
+        return None
+
+    # ---- reading ------------------------------------------------------------------------------------------------
+    def _get(self, obj: OpId, key: str, heads: list[bytes] | None = None) -> tuple[Any, OpId] | None:
+        """A key's raw value and the operation that wrote it."""
+        document = self._binding.document
+        try:
+            found = document.get(_object_id(obj), key, heads) if heads else document.get(_object_id(obj), key)
+        except BaseException as error:
+            self._binding.fail(error)
+        return None if found is None else (found[0], _op_id(found[1]))
+
+    def _row(self, obj: OpId, heads: list[bytes] | None = None) -> dict[str, Scalar]:
+        document, raw = self._binding.document, _object_id(obj)
+        try:
+            keys = document.keys(raw, heads)
+            values = document.values(raw, heads)
+        except BaseException as error:
+            self._binding.fail(error)
+        return {key: self._scalar(value) for key, (value, _) in zip(keys, values, strict=True)}
+
+    def _scalar(self, value: Any) -> Scalar:
+        if type(value) is tuple and type(value[1]) in _SCALARS:
+            return value[1]  # type: ignore[no-any-return]
+        return self._binding.fail(EngineFailure("the document holds what no vault holds"))
+
+    def read(self, section: str, entry: str = "") -> dict[str, Scalar] | None:
+        """A flat section, or one entry: its keys and values; ``None`` if there is no such entry."""
+        with self._use():
+            if not entry:
+                return self._row(SECTION_OBJECTS[section])
+            obj = self.winner(SECTION_OBJECTS[section], entry)
+            return None if obj is None else self._row(obj)
+
+    def entry_ids(self) -> list[str]:
+        """The ids of all entries, ascending."""
+        with self._use() as document:
+            return self._binding.call(document.keys, _object_id(_ENTRIES_OBJECT))
+
+    def read_all(self) -> Iterator[tuple[str, dict[str, Scalar]]]:
+        """All entries by ascending id; each is read when its turn comes."""
+        for entry in self.entry_ids():
+            row = self.read(ENTRIES, entry)
+            if row is not None:
+                yield entry, row
+
+    def read_at(self, entry: str, heads: Sequence[bytes]) -> dict[str, Scalar] | None:
+        """An entry as it was when ``heads`` were the heads; ``None`` if it did not exist then."""
+        with self._use():
+            self._require(heads)
+            found = self._get(_ENTRIES_OBJECT, entry, list(heads)) if heads else None
+            return None if found is None else self._row(found[1], list(heads))
+
+    def _require(self, hashes: Iterable[bytes]) -> None:
+        missing = tuple(hash for hash in hashes if hash not in self._graph)
+        if missing:
+            raise MissingDependencies(missing)  # the engine would answer as if the document were empty
+
+    def conflicts(self, entry: str) -> dict[str, tuple[Written, ...]]:
+        """The keys of an entry that hold more than one value: all of them, the one that is shown first."""
+        with self._use():
+            if self._conflicts is None:
+                self._conflicts = Conflicts.find(self._concurrent_changes(), self._graph, self.winner)
+            obj = self.winner(_ENTRIES_OBJECT, entry)
+            if obj is None:
+                return {}
+            return {
+                key: tuple([self._written(obj, key, op) for op in ops]) for key, ops in self._conflicts.of(obj).items()
+            }
+
+    def _concurrent_changes(self) -> Iterator[Change]:
+        wanted = set(self._graph.concurrent())
+        if wanted:
+            for change in self._binding.call(self._binding.document.get_changes, []):
+                if change.hash in wanted:
+                    yield decode(change.raw_bytes)
+
+    def _written(self, obj: OpId, key: str, op: OpId) -> Written:
+        holder = self._graph.holder(op)
+        info = None if holder is None else self._graph.info(holder)
+        found = None if holder is None else self._get(obj, key, [holder])
+        if holder is None or info is None or found is None or found[1] != op:
+            return self._binding.fail(EngineFailure("the document lost a value that it held"))
+        return Written(self._scalar(found[0]), info.actor, holder, info.seq)
+
+    # ---- bytes --------------------------------------------------------------------------------------------------
+    def save(self) -> bytes:
+        """The whole document. Check it with ``verify_snapshot`` before it replaces anything."""
+        with self._use() as document:
+            return self._binding.call(document.save)  # type: ignore[no-any-return]
+
+    def changes(self, after: Iterable[bytes] = ()) -> list[bytes]:
+        """The chunks of all changes that are not in ``after`` or their past, in causal order."""
+        with self._use() as document:
+            known = list(after)
+            self._require(known)
+            return [change.raw_bytes for change in self._binding.call(document.get_changes, known)]
+
+    def own_changes(self, actor: bytes, after_seq: int) -> list[bytes]:
+        """The chunks of one actor's changes after its ``after_seq``-th, in order."""
+        with self._use() as document:
+            if after_seq >= self._graph.last_seq(actor):
+                return []
+            last = self._graph.hash_at(actor, after_seq)
+            later = self._binding.call(document.get_changes, [] if last is None else [last])
+            return [change.raw_bytes for change in later if change.actor_id == actor]
+
+    def history(self, entry: str) -> list[Revision]:
+        """What every change did to an entry, oldest first. Looks at all changes of the document."""
+        with self._use() as document:
+            obj = self.winner(_ENTRIES_OBJECT, entry)
+            if obj is None:
+                return []
+            maker = self._graph.holder(obj)
+            needle = to_unsigned(obj[0])  # stands in every change that writes to the entry
+            revisions = []
+            for raw in self._binding.call(document.get_changes, []):
+                chunk = raw.raw_bytes
+                if needle in chunk or raw.hash == maker:
+                    change = decode(chunk)
+                    keys = dict.fromkeys(op.key for op in change.ops if op.obj == obj)
+                    if keys or change.hash == maker:
+                        revisions.append(self._revision(change, obj, keys))
+            return revisions
+
+    def _revision(self, change: Change, obj: OpId, keys: Iterable[str]) -> Revision:
+        before: dict[str, Scalar] = {}
+        after: dict[str, Scalar] = {}
+        made_here = obj[1] == change.actor and change.start_op <= obj[0] <= change.max_op
+        for key in keys:
+            old = None if made_here else self._get(obj, key, list(change.deps))
+            new = self._get(obj, key, [change.hash])
+            if old is not None:
+                before[key] = self._scalar(old[0])
+            if new is not None:
+                after[key] = self._scalar(new[0])
+        return Revision(change.hash, change.actor, change.seq, before, after)
+
+
+def _check_edit(edit: Edit) -> None:
+    """Whether the gate of every other device would pass this edit."""
+    section, entry, key, value = edit
+    if (section == ENTRIES) != bool(entry) or section not in SECTION_OBJECTS or (entry and not is_entry_id(entry)):
+        raise WrongKind(f"there is no place {section!r}, entry {entry!r} in a vault")
+    where = f"entry {entry}, key {key!r}" if entry else f"{section}, key {key!r}"
+    if type(key) is not str or not 0 < len(key) <= (MAX_KEY_CHARS if entry else MAX_FLAT_KEY_CHARS):
+        raise WrongKind(f"{where}: the key is empty or too long")
+    try:
+        key.encode()
+        if type(value) is str and len(value.encode()) > MAX_VALUE_BYTES:
+            raise WrongKind(f"{where}: the text is larger than {MAX_VALUE_BYTES} bytes")
+    except UnicodeEncodeError:
+        raise WrongKind(f"{where}: the text holds a lone surrogate, which is not a character") from None
+    if type(value) is int and not -(1 << 63) <= value < 1 << 63:
+        raise WrongKind(f"{where}: the integer does not fit 64 bits")
+    if type(value) is float and not isfinite(value):
+        raise WrongKind(f"{where}: the number is not finite")
+    if type(value) not in _SCALARS and not isinstance(value, Deleted):
+        raise WrongKind(f"{where}: a vault holds no {type(value).__name__}")
