@@ -31,6 +31,8 @@ MAX_SAFE_INT: Final = 1 << 53
 # ---- schema -----------------------------------------------------------------------------------------------------
 MAX_NAME_CHARS: Final = 64
 """Names of types and fields."""
+MAX_LABEL_CHARS: Final = 256
+"""What people call a type or field; it is shown in lists and sentences."""
 MAX_TAG_CHARS: Final = 256
 """One tag after normalising."""
 MAX_ELEMENT_ID_CHARS: Final = 32
@@ -51,6 +53,8 @@ MAX_DECLARATION_BYTES: Final = 64 << 10
 """A published declaration, checked before it is parsed."""
 MAX_DECLARATION_DEPTH: Final = 8
 """Nesting of a published declaration, checked before it is parsed."""
+MAX_CENSUS_ROW_BYTES: Final = 4 << 10
+"""A stored census row, checked before it is parsed: four short texts and a number."""
 CENSUS_REFRESH_MS: Final = 7 * 24 * 3600 * 1000
 """A device writes its own census row when something in it changed, or after this long."""
 
@@ -80,7 +84,7 @@ MAX_PASSWORD_BYTES: Final = 4_096
 MAX_CODE_CHARS: Final = 200
 """A recovery code as typed, with every separator a person may add; longer input is not looked at."""
 MAX_SLOT_BYTES: Final = 4_096
-"""A key slot of the local file or an account slot on the remote; they are about 200 and 450 bytes."""
+"""A key slot of the local file or an account slot on the remote; they have 139 and 345 bytes."""
 
 # ---- envelopes and remotes --------------------------------------------------------------------------------------
 MAX_ENVELOPE_BYTES: Final = 64 << 20
