@@ -26,7 +26,10 @@
     ├── StoreError                 the local file's
     │   ├── DamagedStore           some of it cannot be read; says what is lost and what is whole
     │   ├── StoreBusy              another process held the lock for too long; try again
-    │   └── StoreFailed            the disk refused (full, read-only, I/O error); nothing was half done; try again
+    │   ├── StoreFailed            the disk refused (full, read-only, I/O error); nothing was half done; try again
+    │   │   └── CommitUnknown      the last step of a write failed: it is stored whole or not at all, look which
+    │   ├── AlreadyStored          the same change, chain number or object name is there, with other contents
+    │   └── Compacted              the asked-for part of the journal is in a snapshot now: load that
     ├── RemoteError                the remote's; local data is safe, syncing goes on later by itself
     │   ├── RemoteUnavailable      not there just now; try again
     │   ├── RemoteRefused          it answers, and says no (read-only, no permission, full)
@@ -38,6 +41,7 @@
     │   ├── BadSignature           not signed by whom it claims
     │   ├── BadSeal                does not open under the key it names
     │   ├── UnknownChain           nobody in the roster writes this chain
+    │   ├── ForkedChain            another envelope already has its place in the chain, or it follows none known here
     │   └── WeakKey                a small-order or non-canonical public key
     ├── MissingDependencies        a change waits for others that have not arrived yet; nothing is wrong with it
     └── EngineFailure              the document engine failed; the vault reloads it from what is stored
@@ -48,13 +52,17 @@ No message holds a secret: not a value of an entry, not a password, not key byte
 from __future__ import annotations
 
 __all__ = [
+    "AlreadyStored",
     "BadSeal",
     "BadSignature",
+    "CommitUnknown",
+    "Compacted",
     "DamagedStore",
     "EngineFailure",
     "EntryNotFound",
     "ExportFirst",
     "ExtraMissing",
+    "ForkedChain",
     "ImportFailed",
     "MalformedChange",
     "MalformedEnvelope",
@@ -106,8 +114,10 @@ class UnknownType(UsageError):
     """The local schema declares no such entry type at its version and platform."""
 
 
-class UnknownField(UsageError):
-    """The entry's type has no such field at this version and platform."""
+class UnknownField(UsageError, KeyError):
+    """The entry's type has no such field at this version and platform (also a KeyError: ``entry["nope"]``)."""
+
+    __str__ = Exception.__str__
 
 
 class RetiredField(UsageError):
@@ -197,6 +207,18 @@ class StoreFailed(StoreError):
     """The operating system refused a read or write; the transaction was not applied, or its outcome was verified."""
 
 
+class CommitUnknown(StoreFailed):
+    """COMMIT itself failed, so the whole transaction is stored or none of it: look for the change before doing it again."""
+
+
+class AlreadyStored(StoreError):
+    """A change with this hash or (actor, seq), or an object with this name, is stored already and is not the same."""
+
+
+class Compacted(StoreError):
+    """Rows of the journal after this position were replaced by a snapshot: load the snapshot and go on from there."""
+
+
 class RemoteError(VaultSyncError):
     """Talking to the remote failed. The local vault is complete and usable without it."""
 
@@ -239,6 +261,10 @@ class BadSeal(Refused):
 
 class UnknownChain(Refused):
     """The envelope's chain belongs to no device in the roster as known here."""
+
+
+class ForkedChain(Refused):
+    """A genuine envelope that does not continue its chain as applied here: its author's chain has two branches."""
 
 
 class WeakKey(Refused):

@@ -126,3 +126,11 @@ MAX_ROSTER_PREV: Final = 64
 """Heads that one roster entry joins: entries written by devices that had not heard of each other."""
 MAX_GRANTS: Final = 501
 """Epoch grants in one entry: every member and the recovery identity."""
+SYNC_WINDOW: Final = 64
+"""Envelopes of one chain fetched ahead of what is applied: a chain that waits holds at most this many in memory."""
+FETCH_BATCH: Final = 64
+"""Envelopes being fetched at once: enough to hide a remote's latency, and what is lost when a pull is cut off."""
+MAX_GROUP_ENVELOPES: Final = 256
+"""Envelopes of one atomic batch, 1 GiB at the usual size: all of them are held in memory before any is applied."""
+RECENT_ENVELOPES: Final = 64
+"""Ids of applied envelopes remembered for each chain, to be compared with what other devices say they saw."""

@@ -1,0 +1,258 @@
+"""The journal: every change since the last snapshot, in the order in which this file got to know it.
+
+Positions ascend without gaps above the *floor*, the position of the last confirmed snapshot. Below the floor only own
+rows remain that are not packed into an envelope yet. The last position is also kept in the tally, so a row that
+vanished with a damaged page is noticed, at the end of the journal too, where an edit that was acknowledged would be
+forgotten silently.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from vaultsync.errors import AlreadyStored, Compacted, DamagedStore
+from vaultsync.store.base import Changes, Rows
+from vaultsync.store.rows import JournalRow, LostRow, Origin, Tip, Weight
+from vaultsync.store.tables import checksum
+
+__all__ = ["JournalReading", "JournalWriting"]
+
+_DOING = "reading the recorded changes"
+_ROW = "SELECT position, actor, seq, hash, own, sealed, crc FROM journal"
+_CHUNK = 16
+"""Rows fetched at once: no cursor stays open, and a handful of large imports fits into memory."""
+
+
+class JournalReading(Rows):
+    """Reads of the journal."""
+
+    def position(self) -> int:
+        """The last position ever used; 0 in a new file."""
+        return self._tally.position
+
+    def floor(self) -> int:
+        """Whoever has applied the journal only to a position below this must load the snapshot instead."""
+        return self._tally.floor
+
+    def weight(self) -> Weight:
+        """Rows and sealed bytes above the floor, without reading them."""
+        return Weight(self._tally.position - self._tally.floor, self._tally.journal_bytes)
+
+    def journal(self, after: int = 0) -> Iterator[JournalRow]:
+        """Every row with a position above ``after``, ascending, none missing.
+
+        Raises `Compacted` at once when ``after`` lies below the floor; while iterating, `DamagedStore` at the first row
+        that is missing or not as written (`salvage` goes on past it).
+        """
+        if after < self.floor():
+            raise Compacted(
+                f"changes up to {self.floor()} are in the snapshot; the journal after {after} is not whole any more"
+            )
+        return self._journal(after, self.position())
+
+    def _journal(self, after: int, last: int) -> Iterator[JournalRow]:
+        at = after
+        while at < last:
+            rows = self._rows(
+                _DOING, f"{_ROW} WHERE position > ? AND position <= ? ORDER BY position LIMIT {_CHUNK}", at, last
+            )
+            for row in rows:
+                if row[0] != at + 1:
+                    raise self._lost_row(at + 1)
+                yield self._journal_row(row)
+                at += 1
+            if not rows:
+                raise self._lost_row(at + 1)
+
+    def _lost_row(self, position: int) -> DamagedStore:
+        return self._damaged(
+            _DOING,
+            f"Recorded change number {position} cannot be read; later ones may build on it.",
+            f"Every change before number {position}, and the snapshot.",
+        )
+
+    def _journal_row(self, row: Any) -> JournalRow:
+        position, actor, seq, hash_, own, sealed, crc = row
+        if checksum("journal", position, actor, seq, hash_, own, sealed) != crc:
+            raise self._lost_row(position)
+        return JournalRow(position, actor, seq, hash_, sealed, Origin.OWN if own else Origin.FOREIGN)
+
+    def salvage(self, after: int = 0) -> Iterator[JournalRow | LostRow]:
+        """Every row that can still be read, one by one past every bad page, and a `LostRow` for each that cannot.
+
+        For repair and reports: slower than `journal`. Rows below the floor (own, not packed) come too. Never raises
+        `DamagedStore`; where even the tally is gone, rows lost at the very end cannot be told.
+        """
+        known = self._index_entries()
+        try:
+            floor, last = self.floor(), self.position()
+        except DamagedStore:
+            floor, last = 0, max(known, default=0)
+        expected = set(range(max(after, floor) + 1, last + 1)) | {at for at in known if at > after}
+        for position in sorted(expected):
+            try:
+                row = self._row(_DOING, f"{_ROW} WHERE position = ?", position)
+                if row is not None:
+                    yield self._journal_row(row)
+                    continue
+            except DamagedStore:
+                pass
+            yield LostRow(position, *known.get(position, (None, None)))
+
+    def _index_entries(self) -> dict[int, tuple[bytes | None, int | None]]:
+        """Position -> (actor, seq), from whichever index can be read: neither needs the table's own pages."""
+        for query in (
+            "SELECT position, actor, seq FROM journal INDEXED BY journal_actor WHERE actor >= x''",
+            "SELECT position, NULL, NULL FROM journal INDEXED BY journal_hash WHERE hash >= x''",
+            "SELECT position, NULL, NULL FROM journal NOT INDEXED",
+        ):
+            try:
+                return {at: (actor, seq) for at, actor, seq in self._rows(_DOING, query) if isinstance(at, int)}
+            except DamagedStore:
+                continue
+        return {}
+
+    def has_change(self, hash: bytes) -> bool:
+        """Whether the change is in the journal, or is the last one of an own incarnation (also after compaction)."""
+        if self._row(_DOING, "SELECT 1 FROM journal WHERE hash = ?", hash) is not None:
+            return True
+        return self._row(_DOING, "SELECT 1 FROM actors WHERE last_hash = ?", hash) is not None
+
+    def change(self, hash: bytes) -> JournalRow | None:
+        """The row of one change, while it is in the journal."""
+        row = self._row(_DOING, f"{_ROW} WHERE hash = ?", hash)
+        return None if row is None else self._journal_row(row)
+
+    def own_tips(self) -> list[Tip]:
+        """Every own incarnation that wrote into this file, also those whose rows are compacted."""
+        rows = self._rows(_DOING, "SELECT actor, last_seq, last_hash, packed, crc FROM actors ORDER BY actor")
+        if len(rows) != self._tally.actors:
+            raise self._damaged(_DOING)
+        return [self._tip(row) for row in rows]
+
+    def own_tip(self, actor: bytes) -> Tip | None:
+        """The same for one incarnation; ``None`` when it never wrote here."""
+        row = self._row(_DOING, "SELECT actor, last_seq, last_hash, packed, crc FROM actors WHERE actor = ?", actor)
+        if row is None:
+            self._complete(_DOING, "actors")
+            return None
+        return self._tip(row)
+
+    def _tip(self, row: Any) -> Tip:
+        self._check(_DOING, "actors", row[:-1], row[-1])
+        return Tip(*row[:-1])
+
+    def unpacked(self, actor: bytes) -> Iterator[JournalRow]:
+        """Own rows of one incarnation that are in no envelope yet, by seq; also those below the floor.
+
+        Raises `DamagedStore` while iterating when one of them is missing.
+        """
+        tip = self.own_tip(actor)
+        if tip is None:
+            return
+        rows = self._rows(
+            _DOING,
+            "SELECT position, seq FROM journal WHERE actor = ? AND seq > ? AND own = 1 ORDER BY seq",
+            actor,
+            tip.packed,
+        )
+        if (rows[-1][1] if rows else tip.packed) < tip.seq:
+            raise self._damaged(
+                _DOING, f"Changes up to number {tip.seq} of this device were recorded; the last are missing."
+            )
+        for position, _seq in rows:
+            row = self._row(_DOING, f"{_ROW} WHERE position = ?", position)
+            if row is None:
+                raise self._lost_row(position)
+            yield self._journal_row(row)
+
+
+class JournalWriting(JournalReading, Changes):
+    """Writes to the journal."""
+
+    def append(self, actor: bytes, seq: int, hash: bytes, sealed: bytes, origin: Origin | str = Origin.OWN) -> int:
+        """Record one change; returns its position. Raises `AlreadyStored` for a hash or (actor, seq) that is there."""
+        doing = "recording a change"
+        own = Origin(origin) is Origin.OWN
+        tally = self._tally
+        if (
+            self._row(doing, "SELECT 1 FROM journal WHERE hash = ? OR (actor = ? AND seq = ?)", hash, actor, seq)
+            is not None
+        ):
+            raise AlreadyStored(f"change {seq} of {actor.hex()} is recorded already")
+        if own:
+            self._advance(actor, seq, hash)
+        position = tally.position + 1
+        self._insert(
+            "journal",
+            doing,
+            "INSERT INTO journal (position, actor, seq, hash, own, crc, sealed) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            *(
+                position,
+                actor,
+                seq,
+                hash,
+                int(own),
+                checksum("journal", position, actor, seq, hash, int(own), sealed),
+                sealed,
+            ),
+        )
+        tally.position = position
+        tally.journal_bytes += len(sealed)
+        return position
+
+    def _advance(self, actor: bytes, seq: int, hash: bytes) -> None:
+        """Move an own incarnation's tip. A number at or below it was used once, even if its row is compacted by now."""
+        tip = self.own_tip(actor)
+        if tip is None:
+            self._insert("actors", "recording a change", "INSERT INTO actors VALUES (?, 0, x'', 0, 0)", actor)
+            tip = Tip(actor, 0, b"", 0)
+        if seq <= tip.seq:
+            raise AlreadyStored(f"change {seq} of {actor.hex()} was recorded before; the last one is {tip.seq}")
+        self._set_tip(tip._replace(seq=seq, hash=hash))
+
+    def _set_tip(self, tip: Tip) -> None:
+        self._write(
+            "recording a change",
+            "UPDATE actors SET last_seq = ?, last_hash = ?, packed = ?, crc = ? WHERE actor = ?",
+            *(tip.seq, tip.hash, tip.packed, checksum("actors", *tip), tip.actor),
+        )
+
+    def packed_up_to(self, actor: bytes, seq: int) -> None:
+        """Own changes up to ``seq`` are in stored envelopes now: those below the floor go. Never moves back.
+
+        Raises `ValueError` for numbers that were never recorded here.
+        """
+        doing = "noting what is packed"
+        tip = self.own_tip(actor)
+        if tip is None or seq > tip.seq:
+            raise ValueError(f"change {seq} of {actor.hex()} was not recorded here")
+        if seq <= tip.packed:
+            return
+        self._set_tip(tip._replace(packed=seq))
+        self._delete(
+            "journal",
+            doing,
+            "DELETE FROM journal WHERE actor = ? AND seq <= ? AND own = 1 AND position <= ?",
+            *(actor, seq, self._tally.floor),
+        )
+
+    def _compact(self, position: int) -> None:
+        """A confirmed snapshot covers everything up to ``position``: raise the floor, drop rows except own unpacked
+        ones."""
+        doing = "dropping changes that a snapshot covers"
+        tally = self._tally
+        if position <= tally.floor:
+            return
+        self._delete(
+            "journal",
+            doing,
+            "DELETE FROM journal WHERE position <= ? AND (own = 0 OR seq <= coalesce("
+            "(SELECT packed FROM actors WHERE actors.actor = journal.actor), 0))",
+            position,
+        )
+        tally.floor = position
+        tally.journal_bytes = int(
+            self._rows(doing, "SELECT coalesce(sum(length(sealed)), 0) FROM journal WHERE position > ?", position)[0][0]
+        )

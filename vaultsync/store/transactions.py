@@ -1,0 +1,17 @@
+"""The two kinds of transaction that a store hands out, each put together from its seams."""
+
+from __future__ import annotations
+
+from vaultsync.store.journal import JournalReading
+from vaultsync.store.objects import ObjectsReading, ObjectsWriting
+from vaultsync.store.snapshots import SnapshotReading, SnapshotWriting
+
+__all__ = ["Reading", "Writing"]
+
+
+class Reading(SnapshotReading, JournalReading, ObjectsReading):
+    """A consistent picture of the file, from the moment it was taken. Valid inside the ``with`` block only."""
+
+
+class Writing(SnapshotWriting, ObjectsWriting, Reading):
+    """The one write transaction of the file at a time, over all processes. It sees its own writes."""
