@@ -1,0 +1,516 @@
+"""Deciding what one vault exchanges with one remote. No I/O, no clock, no randomness: the shell around it has those.
+
+The shell tells the core what happened (``receive``), asks what to do (``decide``), does it, and tells the outcome::
+
+    core = Core(vault, tips, own=chain, ...)                 # from the store
+    for prefix in core.prefixes(): core.receive(Listed(prefix, remote.list(prefix)))
+    while decision := core.decide():
+        answer every chain of decision.compare with Holds
+        put decision.put, then decision.heal                 -> Put; store that it is delivered
+        fetch, verify and open decision.fetch                -> Opened, Incomplete or Failed
+        apply decision.apply in order, stop at a failure     -> Applied or Failed
+        store decision.quarantine, .release, .confirmed; show .findings
+
+Theory of operation: every event only moves envelopes along the table in ``chain.py``; everything else is decided in
+``decide``. These hold whatever a remote or a device sends:
+
+1. What is handed out is not handed out again before its outcome is reported or it is taken back.
+2. An envelope is applied only right after its predecessor (``prev`` is the id of the envelope applied before it), and
+   only when every change it depends on is applied, or is handed out before it.
+3. At most one envelope is ever applied in one place (chain, seq). A second genuine one is a finding and is set aside.
+4. A group is applied whole, or not at all.
+5. No trouble of one chain (garbage, gaps, forks, quarantines, formats of the future) delays another: the envelope after
+   each chain's tip may always be fetched.
+6. An object is fetched at most once a listing, so a pass ends whatever is served. What was incomplete, missing or badly
+   signed is tried again with the next listing, and again, for as long as it is listed.
+7. Memory is bounded by what is not applied yet, and for each chain by ``SYNC_WINDOW`` and ``RECENT_ENVELOPES``.
+
+Across restarts nothing of this needs to be kept: the chains' tips are in the store, envelopes that were opened and
+waited are fetched again, names in quarantine are handed in so that they are not. One core serves one remote; applied
+envelopes that came by another way are told to it as ``Advanced``.
+
+What it does not do: verify anything (opening does), look at changes (the document does), or choose between the branches
+of a forked chain: it goes on with the one it applied first (of two at once, the smaller id) and sets the other aside.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from itertools import pairwise
+from typing import Any, Final
+
+from vaultsync.errors import (
+    BadSignature,
+    ForkedChain,
+    MalformedEnvelope,
+    MissingDependencies,
+    Refused,
+    RemoteError,
+    UnknownChain,
+    UpdateRequired,
+    UsageError,
+    VaultSyncError,
+)
+from vaultsync.limits import FETCH_BATCH, MAX_GROUP_ENVELOPES
+from vaultsync.sync import events as ev
+from vaultsync.sync import names
+from vaultsync.sync.chain import TRANSITIONS, Cause, Chain, Record, State, seq_of, short_of
+from vaultsync.sync.ready import ready_units
+from vaultsync.sync.report import Finding, FindingKind, Waiting
+from vaultsync.sync.waits import waiting_of
+
+__all__ = ["Core"]
+
+_ONCE_A_CHAIN: Final = frozenset({FindingKind.OWN_CHAIN_AHEAD})
+
+
+class Core:
+    """The state of one vault against one remote. Not thread-safe: one shell drives it.
+
+    ``vault`` and chains are 16 bytes. ``tips``: how far each chain is applied. ``own``: the chain this device writes,
+    None before it has one. ``roster``: the chains the roster knows, None to let opening find out. ``outbox``: names of
+    own envelopes that this remote was not seen to hold, in order. ``quarantined``: names set aside earlier.
+    """
+
+    def __init__(
+        self,
+        vault: bytes,
+        tips: Mapping[bytes, ev.Tip],
+        *,
+        own: bytes | None = None,
+        roster: Iterable[bytes] | None = None,
+        outbox: Iterable[str] = (),
+        quarantined: Iterable[str] = (),
+    ) -> None:
+        self._vault = vault
+        self._own = own
+        self._roster = None if roster is None else frozenset(roster)
+        self._chains: dict[bytes, Chain] = {}
+        for key, tip in tips.items():
+            self._chains[key] = Chain(key, names.chain_prefix(vault, key), tip)
+        self._busy: set[bytes] = set()
+        self._fetching = 0
+        self._applying: dict[str, Record] = {}
+        self._awaited: dict[bytes, set[Record]] = {}
+        self._outbox: dict[str, bool] = dict.fromkeys(outbox, False)  # name -> handed out
+        self._fresh: set[str] = set()  # put by us since the last listing that might have shown it
+        self._healing: set[str] = set()
+        self._quarantined: dict[str, VaultSyncError | None] = dict.fromkeys(quarantined)
+        self._reported: set[tuple[FindingKind, bytes, int]] = set()
+        self._heal: list[str] = []
+        self._compare: list[bytes] = []
+        self._confirmed: list[str] = []
+        self._set_aside: list[ev.Quarantined] = []
+        self._release: list[str] = []
+        self._findings: list[Finding] = []
+        self._handlers: dict[type[Any], Callable[[Any], None]] = {
+            ev.Listed: self._listed,
+            ev.Holds: self._holds,
+            ev.Opened: self._opened,
+            ev.Incomplete: self._incomplete,
+            ev.Failed: self._failed,
+            ev.Applied: self._applied,
+            ev.Known: lambda event: self._learn(event.hashes),
+            ev.Advanced: self._advanced,
+            ev.Sealed: self._sealed,
+            ev.Put: self._put,
+            ev.Named: lambda event: self._frontier(event.frontier),
+            ev.RosterChanged: self._roster_changed,
+            ev.Interrupted: self._interrupted,
+        }
+
+    # ---- questions ------------------------------------------------------------------------------------------------
+
+    def prefixes(self, *, everything: bool = False) -> list[str]:
+        """What to list: each chain the roster knows; with ``everything``, or without a roster, all envelopes at once."""
+        if everything or self._roster is None:
+            return [names.envelopes_prefix(self._vault)]
+        return [names.chain_prefix(self._vault, key) for key in sorted(self._roster | self._chains.keys())]
+
+    def tips(self) -> dict[bytes, ev.Tip]:
+        """How far each chain is applied: the frontier."""
+        return {key: chain.tip for key, chain in self._chains.items() if chain.tip.seq}
+
+    def missing(self) -> frozenset[bytes]:
+        """Change hashes that opened envelopes wait for. Tell the core those that the document has as ``Known``."""
+        return frozenset(self._awaited)
+
+    def waiting(self) -> tuple[Waiting, ...]:
+        """Every chain that cannot go on, and why; meaningful when ``decide`` has nothing more."""
+        found = [waiting_of(chain, self._quarantined, self._knows(key)) for key, chain in sorted(self._chains.items())]
+        return tuple(waiting for waiting in found if waiting is not None)
+
+    # ---- the two verbs --------------------------------------------------------------------------------------------
+
+    def receive(self, event: ev.Event) -> None:
+        """Take in what happened. Repeated and late events change nothing; ``UsageError`` for what cannot happen."""
+        self._handlers[type(event)](event)
+
+    def decide(self) -> ev.Decision:
+        """What to do next, given everything received. Falsy when there is nothing until something else happens."""
+        self._busy = {key for key in self._busy if self._chains[key].busy()}
+        busy = [self._chains[key] for key in sorted(self._busy)]
+        units, refused = ready_units(busy, self._applying, self._awaited)
+        for record, error in refused:
+            if isinstance(error, ForkedChain):
+                self._find(FindingKind.BROKEN_CHAIN, record.chain, record.seq, record.name)
+            self._refuse(record, error)
+        for unit in units:
+            chain = self._chains[unit.chain]
+            for name in unit.names:
+                self._move(chain.records[name], Cause.ASKED)
+            chain.cursor = (seq_of(unit.names[-1]), chain.records[unit.names[-1]].contents.env_id)
+        fetch = self._next_fetches(busy)
+        put = [name for name, handed in self._outbox.items() if not handed]
+        self._outbox.update(dict.fromkeys(put, True))
+        decision = ev.Decision(
+            tuple(fetch),
+            tuple(units),
+            tuple(put),
+            tuple(self._heal),
+            tuple(self._compare),
+            tuple(self._confirmed),
+            tuple(self._set_aside),
+            tuple(self._release),
+            tuple(self._findings),
+        )
+        for collected in (self._heal, self._compare, self._confirmed, self._set_aside, self._release, self._findings):
+            collected.clear()
+        return decision
+
+    def _next_fetches(self, busy: list[Chain]) -> list[str]:
+        """The lowest of each chain, then the next of each, until the batch is full."""
+        fetch: list[str] = []
+        turn = deque(chain for chain in busy if self._knows(chain.key))
+        while turn and self._fetching < FETCH_BATCH:
+            chain = turn.popleft()
+            name = chain.next_wanted()
+            if name is None:
+                continue
+            if name not in self._quarantined or isinstance(self._quarantined[name], BadSignature):
+                self._move(Record(name, chain), Cause.ASKED)
+                fetch.append(name)
+            turn.append(chain)
+        return fetch
+
+    # ---- listings -------------------------------------------------------------------------------------------------
+
+    def _listed(self, event: ev.Listed) -> None:
+        everything = names.envelopes_prefix(self._vault)
+        listed = list(event.names)
+        if any(one >= other for one, other in pairwise(listed)):
+            listed = sorted(set(listed))  # a remote may repeat and disorder
+        if event.prefix.rstrip("/") != everything.rstrip("/"):
+            key = names.chain_of_prefix(self._vault, event.prefix)
+            if key is None:
+                raise UsageError(f"no prefix of this vault's envelopes: {event.prefix[:80]!r}")
+            chain = self._chain(key)
+            self._list_chain(chain, listed[chain.below(listed, 0) : chain.below(listed, names.MAX_SEQ + 1)])
+            return
+        self._list_chains(listed)
+
+    def _list_chains(self, listed: list[str]) -> None:
+        position, seen = 0, set()
+        while position < len(listed):
+            parsed = names.parse_envelope(listed[position])
+            if parsed is None or parsed.vault != self._vault:
+                position += 1
+                continue
+            chain = self._chain(parsed.chain)
+            end = max(chain.below(listed, names.MAX_SEQ + 1), position + 1)
+            self._list_chain(chain, listed[position:end])
+            seen.add(parsed.chain)
+            position = end
+        for key in self._chains.keys() - seen:
+            self._list_chain(self._chains[key], [])
+
+    def _list_chain(self, chain: Chain, listed: list[str]) -> None:
+        for record in list(chain.records.values()):
+            self._move(record, Cause.LISTED_AGAIN)
+            if record.state is State.QUARANTINED and isinstance(record.error, BadSignature):
+                del chain.records[record.name]  # no name covers a signature: the bytes may be better now
+        first, split = chain.below(listed, chain.tip.floor + 1), chain.below(listed, chain.tip.seq + 1)
+        old, new = listed[first:split], [name for name in listed[split:] if names.parse_envelope(name) is not None]
+        chain.wanted = [name for name in new if name not in chain.records]
+        chain.suspects = [name for pair in pairwise(new) if seq_of(pair[0]) == seq_of(pair[1]) for name in pair]
+        was_gone, was_gap = chain.gone, chain.gap
+        chain.offer(new)
+        lost = sorted(was_gone & chain.gone - chain.records.keys())
+        if lost and seq_of(lost[0]) >= chain.gap:
+            self._find(FindingKind.ROLLED_BACK, chain, seq_of(lost[0]), *lost)
+        if chain.tip.seq < chain.gap == was_gap <= chain.named and chain.gap < chain.last:
+            self._find(FindingKind.WITHHELD, chain, chain.gap)
+        for name in sorted(self._outbox.keys() & set(listed)) if self._outbox else ():
+            del self._outbox[name]
+            self._confirmed.append(name)
+            chain.follow(name)
+        if chain.agrees(old, self._healing | self._fresh):
+            self._fresh.difference_update(old)
+        else:
+            chain.unexplained = old
+            self._compare.append(chain.key)
+        self._busy.add(chain.key)
+
+    def _holds(self, event: ev.Holds) -> None:
+        chain = self._chains.get(event.chain)
+        if chain is None or chain.unexplained is None:
+            return
+        old, chain.unexplained = chain.unexplained, None
+        low, high = f"{chain.prefix}{chain.tip.floor + 1:012d}", f"{chain.prefix}{chain.tip.seq + 1:012d}"
+        listed = set(old)
+        held = {name for name in event.names if low <= name < high}
+        undelivered = set(event.undelivered)
+        self._confirmed.extend(sorted(undelivered & held & listed))
+        late = {name for name in held - listed if name in self._fresh or name in self._outbox or name in self._healing}
+        lost = sorted(held - listed - late)
+        self._fresh -= listed | late  # a listing may be late once
+        foreign = {name for name in listed - held if names.parse_envelope(name) is not None and seq_of(name)}
+        chain.suspects += sorted(foreign - chain.records.keys() - self._quarantined.keys())
+        chain.suspects.sort()
+        self._heal += lost
+        self._healing.update(lost)
+        robbed = [name for name in lost if name not in undelivered]
+        if robbed:
+            self._findings.append(Finding(FindingKind.ROLLED_BACK, chain.key, seq_of(robbed[0]), tuple(robbed)))
+        if not lost and not late and foreign <= self._quarantined.keys():
+            chain.explain(old)
+        else:
+            chain.explained = None
+        self._busy.add(chain.key)
+
+    # ---- fetched --------------------------------------------------------------------------------------------------
+
+    def _opened(self, event: ev.Opened) -> None:
+        record = self._record(event.name)
+        if record is None or record.state is not State.FETCHING:
+            return
+        chain = record.chain
+        if event.env_id[:16] != short_of(event.name):
+            self._move(record, Cause.CUT)
+            return
+        record.opened = event
+        self._frontier(event.frontier)
+        if self._quarantined.pop(record.name, self) is not self:
+            self._release.append(record.name)
+        if record.seq <= chain.tip.seq:
+            self._find(FindingKind.EQUIVOCATION, chain, record.seq, record.name)
+            self._refuse(record, ForkedChain(f"{FindingKind.EQUIVOCATION.value}: envelope {record.seq}"))
+            return
+        group = event.group
+        if group is not None:
+            if not (0 <= group.index < group.count <= MAX_GROUP_ENVELOPES and group.index < record.seq):
+                self._refuse(record, MalformedEnvelope("claims an impossible place in a batch"))
+                return
+            if record.seq - group.index <= chain.tip.seq + 1:
+                chain.reach = max(chain.reach, record.seq - group.index + group.count - 1)
+        self._move(record, Cause.OPENED)
+        record.missing = set(event.deps - event.hashes)
+        for hash_ in record.missing:
+            self._awaited.setdefault(hash_, set()).add(record)
+        if chain.key == self._own:
+            self._find(FindingKind.OWN_CHAIN_AHEAD, chain, record.seq, record.name)
+        rivals = chain.at[record.seq]
+        if len(rivals) > 1:
+            self._find(FindingKind.EQUIVOCATION, chain, record.seq, *sorted(rival.name for rival in rivals))
+
+    def _incomplete(self, event: ev.Incomplete) -> None:
+        record = self._record(event.name)
+        if record is not None:
+            self._move(record, Cause.CUT)
+
+    def _failed(self, event: ev.Failed) -> None:
+        record = self._record(event.name)
+        if record is None or record.state not in (State.FETCHING, State.OPENED, State.APPLYING):
+            return
+        error = event.error
+        applying = record.state is State.APPLYING
+        if isinstance(error, UpdateRequired):
+            self._move(record, Cause.NEWER_FORMAT)
+        elif isinstance(error, UnknownChain):
+            self._move(record, Cause.UNKNOWN_CHAIN)
+        elif isinstance(error, Refused):
+            self._refuse(record, error)
+        elif isinstance(error, MissingDependencies) and record.opened is not None:
+            record.missing = set(error.hashes) - record.opened.hashes
+            for hash_ in record.missing:
+                self._awaited.setdefault(hash_, set()).add(record)
+        elif isinstance(error, RemoteError) or not applying:
+            self._move(record, Cause.CUT)
+        if applying:
+            self._take_back(list(self._applying.values()))
+
+    # ---- applied --------------------------------------------------------------------------------------------------
+
+    def _applied(self, event: ev.Applied) -> None:
+        for name in event.names:
+            record = self._record(name)
+            if record is None or record.opened is None:
+                continue
+            if record.seq != record.chain.tip.seq + 1:
+                raise UsageError(f"reported as applied out of order: {name}")
+            self._advance(record.chain, name, record.opened.env_id)
+
+    def _sealed(self, event: ev.Sealed) -> None:
+        parsed = names.parse_envelope(event.name)
+        if parsed is None or parsed.vault != self._vault or event.env_id[:16] != parsed.short:
+            raise UsageError(f"not the name of an envelope of this vault: {event.name[:160]!r}")
+        self._own = parsed.chain
+        chain = self._chain(parsed.chain)
+        if parsed.seq != chain.tip.seq + 1:
+            raise UsageError(f"an own envelope {parsed.seq} does not follow {chain.tip.seq}")
+        self._outbox[event.name] = False
+        self._advance(chain, event.name, event.env_id)
+
+    def _advance(self, chain: Chain, name: str, env_id: bytes) -> None:
+        seq = seq_of(name)
+        record = chain.records.get(name)
+        chain.advance(seq, env_id)
+        chain.offered.discard(name)
+        if name not in self._outbox:
+            chain.follow(name)
+        if record is not None:
+            self._move(record, Cause.COMMITTED)
+            if record.opened is not None:
+                self._learn(record.opened.hashes)
+        for rival in list(chain.at.get(seq, ())):
+            self._refuse(rival, ForkedChain(f"{FindingKind.EQUIVOCATION.value}: envelope {seq}"))
+        said = chain.claims.pop(seq, None)
+        if said is not None and said != env_id[:16]:
+            self._find(FindingKind.OTHER_BRANCH, chain, seq, name)
+
+    def _advanced(self, event: ev.Advanced) -> None:
+        chain = self._chain(event.chain)
+        tip = event.tip
+        if tip.seq < chain.tip.seq or (tip.seq, tip.floor) == (chain.tip.seq, chain.tip.floor):
+            return
+        self._take_back([record for record in self._applying.values() if record.chain is chain])
+        for record in [record for record in chain.records.values() if record.seq <= tip.seq]:
+            hashes = record.opened.hashes if record.opened is not None else frozenset()
+            self._move(record, Cause.COMMITTED)
+            self._learn(hashes)
+        if tip.seq > chain.tip.seq:
+            chain.advance(tip.seq, tip.env_id)
+        chain.tip = tip
+        chain.wanted = sorted(name for name in chain.wanted if seq_of(name) > tip.seq)
+        chain.claims = {seq: said for seq, said in chain.claims.items() if seq > tip.seq}
+        chain.explained, chain.unexplained = None, None  # the next listing is compared with the store
+        self._busy.add(chain.key)
+
+    def _put(self, event: ev.Put) -> None:
+        parsed = names.parse_envelope(event.name)
+        if parsed is None or parsed.vault != self._vault:
+            return  # rosters and account slots are put by the shell alone
+        if self._outbox.pop(event.name, None) is not None:
+            self._chain(parsed.chain).follow(event.name)
+        self._healing.discard(event.name)
+        self._fresh.add(event.name)
+
+    def _learn(self, hashes: Iterable[bytes]) -> None:
+        for hash_ in hashes:
+            for record in self._awaited.pop(hash_, ()):
+                record.missing.discard(hash_)
+                self._busy.add(record.chain.key)
+
+    # ---- what others say ------------------------------------------------------------------------------------------
+
+    def _frontier(self, frontier: Mapping[bytes, tuple[int, bytes]]) -> None:
+        for key, (seq, env_id) in frontier.items():
+            chain = self._chain(key)
+            if seq > chain.tip.seq:
+                chain.claim(seq, env_id[:16])
+                if key == self._own:
+                    self._find(FindingKind.OWN_CHAIN_AHEAD, chain, seq)
+            elif chain.recent.get(seq, env_id[:16]) != env_id[:16]:
+                self._find(FindingKind.OTHER_BRANCH, chain, seq)
+
+    def _roster_changed(self, event: ev.RosterChanged) -> None:
+        self._roster = None if event.chains is None else frozenset(event.chains)
+        for chain in self._chains.values():
+            again = [record for record in chain.records.values() if record.state is State.NO_ROSTER]
+            for record in again:
+                self._move(record, Cause.ROSTER_CHANGED)
+                chain.want([record.name])
+            self._busy.add(chain.key)
+
+    def _interrupted(self, _event: ev.Interrupted) -> None:
+        self._take_back(list(self._applying.values()))
+        for chain in self._chains.values():
+            for record in [record for record in chain.records.values() if record.state is State.FETCHING]:
+                self._move(record, Cause.TAKEN_BACK)
+                chain.want([record.name])
+                self._busy.add(chain.key)
+        self._outbox = dict.fromkeys(self._outbox, False)
+        self._healing.clear()  # found again by the next listing
+
+    # ---- small steps ----------------------------------------------------------------------------------------------
+
+    def _chain(self, key: bytes) -> Chain:
+        if key not in self._chains:
+            self._chains[key] = Chain(key, names.chain_prefix(self._vault, key), ev.Tip(0, ev.NO_ENVELOPE))
+        return self._chains[key]
+
+    def _record(self, name: str) -> Record | None:
+        parsed = names.parse_envelope(name)
+        chain = self._chains.get(parsed.chain) if parsed is not None and parsed.vault == self._vault else None
+        return chain.records.get(name) if chain is not None else None
+
+    def _knows(self, chain: bytes) -> bool:
+        return self._roster is None or chain in self._roster or chain == self._own
+
+    def _take_back(self, records: list[Record]) -> None:
+        for record in records:
+            self._move(record, Cause.TAKEN_BACK)
+            record.chain.cursor = (record.chain.tip.seq, record.chain.tip.env_id)
+            self._busy.add(record.chain.key)
+
+    def _refuse(self, record: Record, error: VaultSyncError) -> None:
+        record.error = error
+        self._move(record, Cause.REFUSED)
+        if record.name not in self._quarantined:
+            self._set_aside.append(ev.Quarantined(record.name, error))
+        self._quarantined[record.name] = error
+
+    def _find(self, kind: FindingKind, chain: Chain, seq: int, *involved: str) -> None:
+        key = (kind, chain.key, 0 if kind in _ONCE_A_CHAIN else seq)
+        if key not in self._reported:
+            self._reported.add(key)
+            self._findings.append(Finding(kind, chain.key, seq, involved))
+
+    def _move(self, record: Record, cause: Cause) -> None:
+        """The only place where an envelope changes its state, and where what depends on the state is kept in step."""
+        state = TRANSITIONS.get((record.state, cause))
+        if state is None:
+            return
+        chain, before, record.state = record.chain, record.state, state
+        self._fetching += (state is State.FETCHING) - (before is State.FETCHING)
+        if state is State.APPLYING:
+            self._applying[record.name] = record
+        elif before is State.APPLYING:
+            self._applying.pop(record.name, None)
+        if state in (State.NO_ROSTER, State.NEWER):
+            chain.stalls[record.name] = record.seq
+        else:
+            chain.stalls.pop(record.name, None)
+        open_before, open_now = (s in (State.OPENED, State.APPLYING) for s in (before, state))
+        if open_now and not open_before:
+            chain.at.setdefault(record.seq, []).append(record)
+        elif open_before and not open_now:
+            chain.at[record.seq].remove(record)
+            if not chain.at[record.seq]:
+                del chain.at[record.seq]
+            self._forget_missing(record)
+        if state in (State.LISTED, State.APPLIED):
+            chain.records.pop(record.name, None)
+        else:
+            chain.records[record.name] = record
+        self._busy.add(chain.key)
+
+    def _forget_missing(self, record: Record) -> None:
+        for hash_ in record.missing:
+            waiters = self._awaited.get(hash_)
+            if waiters is not None:
+                waiters.discard(record)
+                if not waiters:
+                    del self._awaited[hash_]
+        record.missing = set()

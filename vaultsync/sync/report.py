@@ -1,0 +1,130 @@
+"""What syncing has to tell a person: plain values whose ``str`` is a sentence. No keys, no contents, nothing secret."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+__all__ = ["Finding", "FindingKind", "SyncReport", "Waiting", "WaitsFor"]
+
+
+class WaitsFor(Enum):
+    """What keeps an envelope from being applied. None is an attack; most end by themselves."""
+
+    ENVELOPE = "an earlier envelope that has not arrived"
+    COMPLETION = "a file that is not complete yet"
+    CHANGES = "changes of another device that have not arrived"
+    GROUP = "the rest of one large batch"
+    ROSTER = "news of the device that wrote it"
+    UPDATE = "a newer version of this application"
+    REFUSED = "an earlier envelope that was refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """One chain that cannot go on just now, and why.
+
+    ``seq`` is the first envelope that is held up, ``name`` its object if it is listed, ``behind`` how many listed
+    envelopes of the chain (itself included) are not applied, ``missing`` the change hashes waited for (``CHANGES``).
+    """
+
+    reason: WaitsFor
+    chain: bytes
+    seq: int
+    name: str | None = None
+    behind: int = 0
+    missing: tuple[bytes, ...] = ()
+
+    def __str__(self) -> str:
+        count = f"{self.behind} envelope{'s' if self.behind != 1 else ''}"
+        return f"{count} of chain {self.chain.hex()[:8]} from {self.seq} on: waiting for {self.reason.value}"
+
+
+class FindingKind(Enum):
+    """What a person, or an audit, should hear about. Local data is complete whatever was found."""
+
+    EQUIVOCATION = "two different envelopes claim the same place"
+    BROKEN_CHAIN = "an envelope does not follow the one before it"
+    OTHER_BRANCH = "another device saw a different envelope in a place that is filled here"
+    ROLLED_BACK = "the remote no longer holds what it held before"
+    WITHHELD = "the remote does not serve an envelope that another device has seen, but later ones"
+    OWN_CHAIN_AHEAD = (
+        "the remote holds envelopes of this device that it does not know: a restored backup or a copied file"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something noticed about a remote or a device. ``seq``: the first place concerned; ``names``: objects known."""
+
+    kind: FindingKind
+    chain: bytes
+    seq: int
+    names: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        many = f" ({len(self.names)} objects)" if len(self.names) > 1 else ""
+        return f"chain {self.chain.hex()[:8]}, envelope {self.seq}: {self.kind.value}{many}"
+
+
+@dataclass(frozen=True, slots=True)
+class SyncReport:
+    """What one sync did. Reports add up with ``+``.
+
+    ``sent`` and ``received`` count envelopes, ``entries`` the entries touched; bytes are sealed bytes, ``seconds`` wall
+    time. ``waiting`` and ``findings`` are as of the end, ``quarantined`` are names of objects set aside for good.
+    """
+
+    sent: int = 0
+    received: int = 0
+    entries: int = 0
+    bytes_sent: int = 0
+    bytes_received: int = 0
+    seconds: float = 0.0
+    waiting: tuple[Waiting, ...] = field(default=())
+    quarantined: tuple[str, ...] = field(default=())
+    findings: tuple[Finding, ...] = field(default=())
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything that the remote offers is applied here, and nothing was found."""
+        return not (self.waiting or self.quarantined or self.findings)
+
+    def __add__(self, later: SyncReport) -> SyncReport:
+        known = set(self.findings)
+        return SyncReport(
+            self.sent + later.sent,
+            self.received + later.received,
+            self.entries + later.entries,
+            self.bytes_sent + later.bytes_sent,
+            self.bytes_received + later.bytes_received,
+            self.seconds + later.seconds,
+            later.waiting,
+            tuple(dict.fromkeys(self.quarantined + later.quarantined)),
+            self.findings + tuple(finding for finding in later.findings if finding not in known),
+        )
+
+    def __str__(self) -> str:
+        if self.sent or self.received:
+            parts = [
+                f"sent {_counted(self.sent, 'envelope')} ({_size(self.bytes_sent)}), "
+                f"received {self.received} ({_size(self.bytes_received)}), "
+                f"{_counted(self.entries, 'entry', 'entries')} touched, {self.seconds:.1f} s"
+            ]
+        else:
+            parts = [f"nothing new, {self.seconds:.1f} s"]
+        parts += [f"waiting: {waiting}" for waiting in self.waiting]
+        if self.quarantined:
+            parts.append(f"set aside: {_counted(len(self.quarantined), 'object')}")
+        parts += [f"found: {finding}" for finding in self.findings]
+        return "\n".join(parts)
+
+
+def _counted(count: int, one: str, many: str | None = None) -> str:
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def _size(count: int) -> str:
+    if count < 10_000:
+        return f"{count:,} B"
+    return f"{count / 1000:,.0f} kB" if count < 10_000_000 else f"{count / 1_000_000:,.0f} MB"
