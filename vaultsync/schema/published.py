@@ -1,7 +1,7 @@
 """Published declarations: what each type looked like as of a version, kept in the vault itself.
 
-An older device reads them for labels in its notices ("2 Passkeys need 12.0 or later"); a newer one compares them with its
-own timeline and reports drift: somebody edited the past. They are written once, for each version at which the type
+An older device reads them for labels in its notices ("2 Passkeys need 12.0 or later"); a newer one compares them with
+its own timeline and reports drift: somebody edited the past. They are written once, for each version at which the type
 changed, under ``"<type>@<n>"``, and come from any device: parsing is bounded before it begins, and whatever is invalid
 counts as absent.
 """
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vaultsync.errors import SchemaError
-from vaultsync.limits import MAX_DECLARATION_BYTES, MAX_DECLARATION_DEPTH, MAX_VERSION
+from vaultsync.limits import MAX_DECLARATION_BYTES, MAX_DECLARATION_DEPTH, MAX_LABEL_CHARS, MAX_VERSION
 from vaultsync.schema.cells import canonical_json, is_name, parse_json
 from vaultsync.schema.lenses import Lens
 from vaultsync.schema.types import EntryType, Schema
@@ -80,7 +80,7 @@ def _sorted(platforms: frozenset[str] | None) -> list[str] | None:
 
 
 def describe(kind: EntryType) -> dict[str, Any]:
-    """Everything about a type over all time, as JSON: for digests. Fields in declared order, lenses with their rules."""
+    """Everything about a type over all time, as JSON, for digests: also the order of fields and the rules of lenses."""
     lenses = [*kind.lenses, *(kind.converts.lenses if kind.converts is not None else ())]
     return {
         **_as_of(kind, MAX_VERSION),
@@ -188,7 +188,7 @@ def _name(value: Any) -> str:
 
 
 def _words(value: Any) -> str:
-    _need(isinstance(value, str) and 0 < len(value) <= 256)
+    _need(isinstance(value, str) and 0 < len(value) <= MAX_LABEL_CHARS)
     return str(value)
 
 
@@ -248,7 +248,7 @@ def _read_convert(value: Any) -> DeclaredConvert | None:
 
 
 def parse(text: object) -> Declaration | None:
-    """A stored declaration, None when it is none. Size and depth are bounded before parsing; unknown keys are ignored."""
+    """A stored declaration, None when it is none. Bounded before parsing; unknown keys are ignored."""
     value = parse_json(text, max_bytes=MAX_DECLARATION_BYTES, max_depth=MAX_DECLARATION_DEPTH)
     if not isinstance(value, dict):
         return None
@@ -291,7 +291,7 @@ def _stored(stored: Mapping[str, Any]) -> dict[tuple[str, int], Declaration]:
 # ---- drift ------------------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """A type that this schema declares otherwise than it was published for a version. ``removed``: things are missing."""
+    """A type that this schema declares otherwise than it was published. ``removed``: something is missing here."""
 
     type: str
     version: int
@@ -303,7 +303,7 @@ class Drift:
 
 
 def drift(schema: Schema, stored: Mapping[str, Any]) -> list[Drift]:
-    """Where the published past (versions up to the schema's) differs from the schema's own timeline; labels do not count."""
+    """Where the published past (versions up to the schema's) differs from its own timeline; labels do not count."""
     found = []
     for (name, n), theirs in sorted(_stored(stored).items(), key=lambda each: each[0]):
         if n > schema.version:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from vaultsync.errors import SchemaError
+from vaultsync.limits import MAX_DECLARATION_BYTES
 from vaultsync.schema.kind import Kind
 from vaultsync.schema.kinds import ItemsKind
 from vaultsync.schema.lenses import Lens
@@ -23,6 +24,7 @@ def check_schema(schema: Schema) -> None:
         lenses_of_a_type(kind)
         if kind.converts is not None:
             conversion(kind, schema)
+        small_enough(kind, schema)
     no_cycles(schema)
     one_way_in(schema)
 
@@ -125,6 +127,14 @@ def conversion(kind: EntryType, schema: Schema) -> None:
                 )
 
 
+def small_enough(kind: EntryType, schema: Schema) -> None:
+    """A type must be publishable in every version; most are far from the limit, so that only a guess is made."""
+    if sum(512 + 4 * len(field.label) for field in kind.fields) > MAX_DECLARATION_BYTES:
+        from vaultsync.schema.published import changed_at, declaration
+
+        declaration(schema, kind.name, changed_at(kind)[-1])
+
+
 def no_cycles(schema: Schema) -> None:
     for start in schema.types.values():
         path, kind = [start.name], start
@@ -136,14 +146,16 @@ def no_cycles(schema: Schema) -> None:
 
 
 def one_way_in(schema: Schema) -> None:
-    """Along a chain of conversions, too, a field is the target of at most one lens."""
+    """Along a chain of conversions, too, a field is the target of at most one lens (the same one may be declared again
+    by a type that took its fields over)."""
     for start in schema.types.values():
-        names: list[str] = []
-        kind = start
-        while True:
-            names += (name for lens in kind.lenses for name in lens.new)
-            if kind.converts is None:
-                break
-            names += (name for lens in kind.converts.lenses for name in lens.new)
-            kind = schema.types[kind.converts.to]
-        once(f"type {start.name!r} with its conversions", names, "the target")
+        sources: dict[str, tuple[str, tuple[str, ...]]] = {}
+        kind: EntryType | None = start
+        while kind is not None:
+            converts = kind.converts
+            for lens in (*kind.lenses, *(converts.lenses if converts is not None else ())):
+                for name in lens.new:
+                    if sources.setdefault(name, (lens.form, lens.old)) != (lens.form, lens.old):
+                        place = f"type {start.name!r} with its conversions, field {name!r}"
+                        raise SchemaError(f"{place}: the target of at most one lens")
+            kind = schema.types[converts.to] if converts is not None else None

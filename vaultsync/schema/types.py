@@ -18,7 +18,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from vaultsync.errors import SchemaError
-from vaultsync.limits import MAX_VERSION
+from vaultsync.limits import MAX_LABEL_CHARS, MAX_VERSION
 from vaultsync.schema.cells import canonical_json, is_name, storable
 from vaultsync.schema.kind import Kind
 from vaultsync.schema.lenses import Convert, Lens
@@ -67,8 +67,8 @@ def _platforms(place: str, given: Iterable[str] | None) -> frozenset[str] | None
 def _label(place: str, label: object, name: str) -> str:
     if label is None:
         return name.replace("_", " ").capitalize()
-    if not isinstance(label, str) or not label.strip() or not storable(label):
-        raise SchemaError(f"{place}: a label is text that is not empty")
+    if not isinstance(label, str) or not label.strip() or not storable(label) or len(label) > MAX_LABEL_CHARS:
+        raise SchemaError(f"{place}: a label is text of 1 to {MAX_LABEL_CHARS} characters")
     return label
 
 
