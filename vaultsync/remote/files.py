@@ -40,11 +40,14 @@ def read_regular(path: str) -> bytes | None:
     """The bytes of a regular file of a sane size; None for anything else under that name. Raises ``OSError``."""
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     descriptor = os.open(path, flags)
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_ENVELOPE_BYTES:
             return None
-        data = file.read(MAX_ENVELOPE_BYTES + 1)
+        with open(descriptor, "rb", closefd=False) as file:
+            data = file.read(MAX_ENVELOPE_BYTES + 1)
+    finally:
+        os.close(descriptor)
     return data if len(data) <= MAX_ENVELOPE_BYTES else None
 
 

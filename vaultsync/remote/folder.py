@@ -129,7 +129,7 @@ class FolderRemote:
         self._present()
         try:
             os.unlink(path)
-        except (FileNotFoundError, NotADirectoryError):
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return
         except OSError as error:
             self._fail(error, f"deleting {name}")

@@ -123,7 +123,7 @@ class Core:
     # ---- questions ------------------------------------------------------------------------------------------------
 
     def prefixes(self, *, everything: bool = False) -> list[str]:
-        """What to list: each chain the roster knows; with ``everything``, or without a roster, all envelopes at once."""
+        """What to list: each chain the roster knows; with ``everything``, or without a roster, all at once."""
         if everything or self._roster is None:
             return [names.envelopes_prefix(self._vault)]
         return [names.chain_prefix(self._vault, key) for key in sorted(self._roster | self._chains.keys())]
