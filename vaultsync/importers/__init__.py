@@ -7,8 +7,9 @@ Nothing here opens a vault: ``vault.import_records`` applies records and fills a
 
 from __future__ import annotations
 
+from vaultsync.importers.fit import fit
 from vaultsync.importers.records import Parsed, Problem, Record
 from vaultsync.importers.registry import FORMATS, Format, detect, parse
 from vaultsync.importers.report import ImportReport
 
-__all__ = ["FORMATS", "Format", "ImportReport", "Parsed", "Problem", "Record", "detect", "parse"]
+__all__ = ["FORMATS", "Format", "ImportReport", "Parsed", "Problem", "Record", "detect", "fit", "parse"]

@@ -19,14 +19,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from vaultsync.errors import ImportFailed
 from vaultsync.importers.bitwarden_names import FIELD_KINDS, HARMLESS, INTERNAL, MATCHES, SHAPES, TYPES, Shape
 from vaultsync.importers.fields import ARCHIVED_TAG, host_of, plain_text, put_custom, usable_tag
 from vaultsync.importers.json_text import called, leaves, load, take_text, unusable
-from vaultsync.importers.records import Collector, Parsed, Record, instant_ms, shown, source_of
+from vaultsync.importers.records import Collector, Parsed, Record, instant, instant_ms, is_plain_id, shown, source_of
 from vaultsync.presets.custom import Custom, join_history
 
 __all__ = ["NAME", "is_bitwarden", "parse_bitwarden"]
@@ -132,6 +131,8 @@ class _Item:
     def record(self) -> Record:
         data, values = self.data, self.values
         identity = take_text(data, "id")
+        if identity is not None and not is_plain_id(identity):
+            self.custom.append(Custom("id", identity))  # the source holds a digest of it only
         shape_name = self._shape()
         shape = SHAPES[shape_name]
         self._take(data, {"name": "title", "notes": "notes"})
@@ -220,7 +221,7 @@ class _Item:
         changed = body.get("passwordRevisionDate")
         if isinstance(changed, str) and (ms := instant_ms(changed)) is not None:
             del body["passwordRevisionDate"]
-            self.values["password_changed"] = datetime.fromtimestamp(ms / 1000, UTC)
+            self.values["password_changed"] = instant(ms)
 
     def _rows(self, data: dict[str, Any], key: str, prefix: str = "") -> Iterator[tuple[str, Any]]:
         """(path, row) of a list, each row a dict of its own to take from, or a string. Other rows are left over."""

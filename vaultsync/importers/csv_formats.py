@@ -15,18 +15,19 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from vaultsync.errors import ImportFailed
 from vaultsync.importers.fields import ARCHIVED_TAG, host_of, put_custom, usable_tag
-from vaultsync.importers.records import Collector, Parsed, Record, instant_ms, shown, source_of
+from vaultsync.importers.records import Collector, Parsed, Record, instant, instant_ms, is_plain_id, shown, source_of
 from vaultsync.importers.table import DELIMITERS, Row, rows, split_directive
 from vaultsync.presets.custom import Custom
 
 __all__ = ["CSV_FORMATS", "CsvFormat", "detect_csv", "parse_csv"]
 
+_LINES: Final = re.compile(r"\r?\n")
 _SPLIT_URLS: Final = re.compile(r",(?=[A-Za-z][A-Za-z0-9+.-]*://)")
+_LASTPASS_NOTE: Final = "http://sn"
 _TRUE: Final = frozenset({"1", "true", "yes"})
 _FALSE: Final = frozenset({"0", "false", "no"})
 _MAX_MS: Final = 253_402_300_800_000  # the year 10000
@@ -268,7 +269,10 @@ def _record(row: Row, columns: _Columns, collect: Collector) -> Record | None:
     identity = [cells.get("title"), cells.get("url", cells.get("urls")), cells.get("username")]
     if not any(identity[1:]):
         identity.append(cells.get("notes"))
-    source = source_of(columns.format.name, draft.take("id"), identity)
+    known_id = draft.take("id")
+    source = source_of(columns.format.name, known_id, identity)
+    if known_id is not None and not is_plain_id(known_id):
+        draft.back("id", known_id)  # the source holds a digest of it only
 
     kind = _type(draft, collect)
     for meaning in ("title", "username", "password", "totp", "notes", "folder"):
@@ -276,7 +280,7 @@ def _record(row: Row, columns: _Columns, collect: Collector) -> Record | None:
             values[meaning] = cell
     urls = [cell] if (cell := draft.take("url")) else []
     urls += [part for part in _SPLIT_URLS.split(draft.take("urls") or "") if part]
-    if urls and not (columns.format.name == "lastpass" and urls == ["http://sn"]):
+    if urls and not (kind == "secure_note" and urls == [_LASTPASS_NOTE]):
         values["urls"] = urls
     if "title" not in values and urls and (host := host_of(urls[0])):
         values["title"] = host
@@ -289,7 +293,7 @@ def _record(row: Row, columns: _Columns, collect: Collector) -> Record | None:
         draft.fields += bitwarden_fields(cell)
     created, changed = draft.moment("created"), draft.moment("changed")
     if changed is not None:
-        values["password_changed"] = datetime.fromtimestamp(changed / 1000, UTC)
+        values["password_changed"] = instant(changed)
     for title, _, _ in draft.extra:
         collect.note(f"column {shown(title)} has no field of its own: kept as a custom field")
     extra = [Custom(title, cell, "text" if plain else "hidden") for title, cell, plain in draft.extra]
@@ -304,7 +308,7 @@ def _type(draft: _Draft, collect: Collector) -> str:
     """A secure note when the row says so and holds nothing that only a login can keep."""
     cell = draft.take("type")
     named = normal(cell or "")
-    lastpass_note = draft.cells.get("url") == "http://sn"
+    lastpass_note = draft.cells.get("url") == _LASTPASS_NOTE
     is_note = named in {"note", "securenote"} or lastpass_note
     holds_login = bool(draft.cells.keys() & {"username", "password", "totp", "urls"}) or (
         "url" in draft.cells and not lastpass_note
@@ -335,7 +339,7 @@ def _labels(draft: _Draft) -> None:
 def bitwarden_fields(cell: str) -> list[Custom]:
     """``name: value`` lines; a line without a name goes on with the value before it."""
     found: list[Custom] = []
-    for line in cell.split("\n"):
+    for line in _LINES.split(cell):
         name, colon, value = line.partition(": ")
         if colon:
             found.append(Custom(name, value, "hidden"))

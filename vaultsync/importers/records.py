@@ -19,6 +19,8 @@ __all__ = ["Collector", "Parsed", "Problem", "Record"]
 
 _SURROGATES: Final = re.compile("[\ud800-\udfff]")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST_MS: Final = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // timedelta(milliseconds=1)
+_LAST_MS: Final = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // timedelta(milliseconds=1)
 _PLAIN_ID: Final = re.compile(r"[0-9A-Za-z{}_-]{1,64}")
 
 
@@ -140,10 +142,15 @@ class Collector:
         return text
 
 
+def is_plain_id(identity: str) -> bool:
+    """Whether an id from a file can stand in ``Record.source`` as it is."""
+    return _PLAIN_ID.fullmatch(identity) is not None
+
+
 def source_of(format: str, identity: str | None, fallback: Iterable[str | None]) -> str:
     """``format:identity`` when the file gives a usable id, else ``format:`` and a digest of what identifies the
     item."""
-    if identity is not None and _PLAIN_ID.fullmatch(identity):
+    if identity is not None and is_plain_id(identity):
         return f"{format}:{identity}"[:MAX_SOURCE_CHARS]
     # Lengths before the parts, so that no two lists of parts read the same.
     parts = [identity, *fallback]
@@ -159,10 +166,14 @@ def instant_ms(text: str) -> int | None:
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    try:
-        return (moment - _EPOCH) // timedelta(milliseconds=1)
-    except OverflowError:
-        return None
+    ms = (moment - _EPOCH) // timedelta(milliseconds=1)
+    return ms if _FIRST_MS <= ms <= _LAST_MS else None
+
+
+def instant(ms: int) -> datetime:
+    """The point in time that so many milliseconds since the epoch are (not ``fromtimestamp``: Windows has none before
+    1970)."""
+    return _EPOCH + timedelta(milliseconds=ms)
 
 
 def shown(name: str) -> str:

@@ -36,8 +36,8 @@ _FIRST: Final = ("Ann", "Ben", "Chloé", "Dmitri", "Elif", "Farid", "Grace", "Hi
 _LAST: Final = ("Meyer", "Okafor", "Rossi", "Tanaka", "Nowak", "Silva", "Larsen", "Haddad", "O'Brien", "Żak")
 _WORDS: Final = (
     "amber", "basket", "candle", "delta", "ember", "falcon", "garden", "harbor", "island", "jungle", "kettle",
-    "lantern", "meadow", "needle", "orchid", "pepper", "quartz", "ribbon", "saddle", "timber", "umbrella", "velvet", "willow",
-    "zephyr",
+    "lantern", "meadow", "needle", "orchid", "pepper", "quartz", "ribbon", "saddle", "timber", "umbrella", "velvet",
+    "willow", "zephyr",
 )  # fmt: skip
 _ALPHABET: Final = "abcdefghijkmnopqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789!#$%&*+-=?@_,;:\"'"
 _NOTES: Final = (

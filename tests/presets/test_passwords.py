@@ -1,0 +1,86 @@
+"""The preset's timeline says what it is meant to show: something new, something retired, something for some devices
+only."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from vaultsync.errors import SchemaError
+from vaultsync.presets.passwords import NEWEST, RELEASES, SCHEMA, passwords
+
+
+def active(version: int, platform: str) -> set[str]:
+    schema = passwords(version, platform)
+    return {name for name in schema.types if schema.active(name)}
+
+
+def writable(version: int, platform: str, kind: str) -> set[str]:
+    schema = passwords(version, platform)
+    return {field.name for field in schema.fields_here(kind) if not schema.retired(field)}
+
+
+def test_the_newest_is_the_default() -> None:
+    assert SCHEMA.name == "passwords"
+    assert SCHEMA.version == NEWEST == max(RELEASES)
+    assert passwords() == SCHEMA
+    assert passwords(platform="ios").version == NEWEST
+    assert passwords(2).release(2) == "2.0"
+
+
+def test_types_over_time() -> None:
+    first = {"login", "secure_note", "card", "identity", "wifi_note"}
+    assert active(1, "ios") == active(1, "macos") == first
+    assert active(2, "macos") == first | {"document"}
+    assert active(2, "android") == first, "documents are for computers"
+    assert active(3, "android") == first - {"wifi_note"} | {"wifi", "ssh_key"}
+    assert active(4, "android") == active(3, "android") | {"passkey", "bank_account"}
+    assert SCHEMA.known("wifi_note") is not None, "retired, never removed"
+
+
+def test_fields_over_time() -> None:
+    assert "totp" not in writable(1, "web", "login")
+    assert {"totp", "custom", "custom_secret", "folder"} <= writable(2, "web", "login")
+    assert "security_answer" in writable(2, "web", "login")
+    assert "security_answer" not in writable(3, "web", "login")
+    assert "passkeys" in writable(4, "web", "login") - writable(3, "web", "login")
+    assert "auto_type" in writable(4, "windows", "login")
+    assert "auto_type" not in writable(4, "macos", "login")
+
+
+def test_what_is_critical() -> None:
+    critical = {field.name for kind in SCHEMA.types.values() for field in kind.fields if field.critical}
+    assert critical == {"passkeys"}
+
+
+def test_secrets_are_of_a_secret_kind() -> None:
+    secrets = {
+        "password", "totp", "card_number", "card_code", "pin", "ssn", "private_key", "passkeys", "password_history", "iban",
+        "custom_secret", "account_number", "security_answer", "wifi_password",
+    }  # fmt: skip
+    kinds = {field.name: field.kind for kind in SCHEMA.types.values() for field in kind.fields}
+    assert all(kinds[name].is_secret for name in secrets)
+
+
+@pytest.mark.parametrize("version", [0, -1])
+def test_a_version_that_never_was(version: int) -> None:
+    with pytest.raises(SchemaError):
+        passwords(version)
+
+
+def test_an_unknown_platform() -> None:
+    with pytest.raises(SchemaError):
+        passwords(platform="amiga")
+
+
+def test_importing_builds_nothing() -> None:
+    code = (
+        "import sys, vaultsync.presets; assert 'vaultsync.schema' not in sys.modules;"
+        "import vaultsync.presets.passwords as p; assert p._newest.cache_info().currsize == 0;"
+        "p.SCHEMA; assert p._newest.cache_info().currsize == 1; assert p.SCHEMA is p.passwords()"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    with pytest.raises(AttributeError):
+        _ = sys.modules["vaultsync.presets.passwords"].NOTHING
