@@ -68,9 +68,12 @@ class Rows:
     def _finish(self) -> None:
         self._open = False
 
-    def _rows(self, doing: str, sql: str, *parameters: SqlValue) -> list[Any]:
+    def _usable(self) -> None:
         if not self._open:
             raise RuntimeError("this transaction is over; its rows have to be read inside the with block")
+
+    def _rows(self, doing: str, sql: str, *parameters: SqlValue) -> list[Any]:
+        self._usable()
         return self._database.rows(doing, sql, *parameters)
 
     def _row(self, doing: str, sql: str, *parameters: SqlValue) -> Any | None:
@@ -87,6 +90,7 @@ class Rows:
 
     @property
     def _tally(self) -> Tally:
+        self._usable()
         if self._tally_row is None:
             doing = "reading the vault's record of itself"
             row = self._row(doing, _READ_TALLY)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
 import sys
 import tempfile
 import time
@@ -125,7 +126,7 @@ def existing(path: Path) -> None:
         raise VaultNotFound(f"there is no vault at {path}") from None
     except OSError as error:
         raise file_error(error, path, "opening") from error
-    if path.is_dir():
+    if stat.S_ISDIR(info.st_mode):
         raise VaultNotFound(f"{path} is a folder, not a vault")
     if info.st_nlink > 1:
         clean(path)
@@ -140,32 +141,35 @@ def create(path: Path, build: Callable[[Path], None]) -> None:
     Raises `VaultExists` when anything is there already, `StoreBusy` while another process makes the same file,
     `StoreFailed` when the folder is missing, read-only or full. Whatever happens, ``path`` is a whole vault or absent.
     """
-    _refuse_existing(path)
-    if not path.parent.is_dir():
-        raise StoreFailed(f"making {path} failed: the folder {path.parent} does not exist")
-    lock = FileLock(lock_path(path))
-    if not lock.acquire(limits.BUSY_SECONDS):
-        raise StoreBusy(f"another process is making {path.name} right now; try again")
     try:
-        clean(path, locked=True)
-        _refuse_existing(path)
+        if not (_reserved(path) and leftovers(path)):
+            _refuse_existing(path)
+        if not path.parent.is_dir():
+            raise StoreFailed(f"making {path} failed: the folder {path.parent} does not exist")
+        lock = FileLock(lock_path(path))
+        if not lock.acquire(limits.BUSY_SECONDS):
+            raise StoreBusy(f"another process is making {path.name} right now; try again")
         try:
-            handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_SUFFIX, dir=path.parent)  # mode 0600
-            os.close(handle)
-        except OSError as error:
-            raise file_error(error, path, "making") from error
-        temporary = Path(name)
-        try:
-            build(temporary)
-            sync_file(temporary)
-            _publish(temporary, path)
-        except OSError as error:
-            raise file_error(error, path, "making") from error
+            clean(path, locked=True)
+            _refuse_existing(path)
+            _create(path, build)
         finally:
-            _remove(temporary)
-        sync_folder(path.parent)
+            lock.release()
+    except OSError as error:
+        raise file_error(error, path, "making") from error
+
+
+def _create(path: Path, build: Callable[[Path], None]) -> None:
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_SUFFIX, dir=path.parent)  # mode 0600
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        build(temporary)
+        sync_file(temporary)
+        _publish(temporary, path)
     finally:
-        lock.release()
+        _remove(temporary)
+    sync_folder(path.parent)
 
 
 def _refuse_existing(path: Path) -> None:
@@ -199,6 +203,11 @@ def _publish_without_links(temporary: Path, path: Path) -> None:
     os.replace(temporary, path)
 
 
+def _reserved(path: Path) -> bool:
+    """Whether an empty file is there: beside a temporary file, it is a name that `_publish_without_links` reserved."""
+    return path.is_file() and not path.is_symlink() and path.stat().st_size == 0
+
+
 def leftovers(path: Path) -> list[Path]:
     """Temporary files of creations of ``path``, whether under way or killed."""
     prefix = f".{path.name}."
@@ -220,8 +229,8 @@ def clean(path: Path, *, locked: bool = False) -> int:
         return 0  # a folder that cannot be written: nothing to clean there
     try:
         found = leftovers(path)
-        if found and path.is_file() and path.stat().st_size == 0:
-            path.unlink()  # the reserved name of `_publish_without_links`
+        if found and _reserved(path):
+            path.unlink()
         for file in found:
             file.unlink(missing_ok=True)
         return len(found)

@@ -88,7 +88,7 @@ class JournalReading(Rows):
         try:
             floor, last = self.floor(), self.position()
         except DamagedStore:
-            floor, last = 0, max(known, default=0)
+            floor = last = 0  # only what an index names can be looked for
         expected = set(range(max(after, floor) + 1, last + 1)) | {at for at in known if at > after}
         for position in sorted(expected):
             try:
@@ -135,8 +135,7 @@ class JournalReading(Rows):
         """The same for one incarnation; ``None`` when it never wrote here."""
         row = self._row(_DOING, "SELECT actor, last_seq, last_hash, packed, crc FROM actors WHERE actor = ?", actor)
         if row is None:
-            self._complete(_DOING, "actors")
-            return None
+            return next((tip for tip in self.own_tips() if tip.actor == actor), None)  # none, and none is damaged
         return self._tip(row)
 
     def _tip(self, row: Any) -> Tip:
@@ -157,10 +156,10 @@ class JournalReading(Rows):
             actor,
             tip.packed,
         )
-        if (rows[-1][1] if rows else tip.packed) < tip.seq:
-            raise self._damaged(
-                _DOING, f"Changes up to number {tip.seq} of this device were recorded; the last are missing."
-            )
+        there = {seq for _, seq in rows}
+        gap = next((seq for seq in range(tip.packed + 1, tip.seq + 1) if seq not in there), None)
+        if gap is not None:
+            raise self._damaged(_DOING, f"Change {gap} of this device, which was not sent anywhere yet, is missing.")
         for position, _seq in rows:
             row = self._row(_DOING, f"{_ROW} WHERE position = ?", position)
             if row is None:
@@ -172,7 +171,11 @@ class JournalWriting(JournalReading, Changes):
     """Writes to the journal."""
 
     def append(self, actor: bytes, seq: int, hash: bytes, sealed: bytes, origin: Origin | str = Origin.OWN) -> int:
-        """Record one change; returns its position. Raises `AlreadyStored` for a hash or (actor, seq) that is there."""
+        """Record one change; returns its position. Raises `AlreadyStored` for a hash or (actor, seq) that is there.
+
+        An own incarnation counts without gaps (from wherever it starts here): else `ValueError`. Both leave the
+        transaction usable.
+        """
         doing = "recording a change"
         own = Origin(origin) is Origin.OWN
         tally = self._tally
@@ -207,9 +210,11 @@ class JournalWriting(JournalReading, Changes):
         tip = self.own_tip(actor)
         if tip is None:
             self._insert("actors", "recording a change", "INSERT INTO actors VALUES (?, 0, x'', 0, 0)", actor)
-            tip = Tip(actor, 0, b"", 0)
+            tip = Tip(actor, seq - 1, b"", seq - 1)
         if seq <= tip.seq:
             raise AlreadyStored(f"change {seq} of {actor.hex()} was recorded before; the last one is {tip.seq}")
+        if seq > tip.seq + 1:
+            raise ValueError(f"change {seq} of {actor.hex()} does not follow the last one here, {tip.seq}")
         self._set_tip(tip._replace(seq=seq, hash=hash))
 
     def _set_tip(self, tip: Tip) -> None:

@@ -35,18 +35,24 @@ def _above(prefix: str) -> str:
 class ObjectsReading(Rows):
     """Reads of envelopes, quarantine, state and slots."""
 
+    _states_whole = False  # every sealed value was seen in this transaction
+
     # ---- state and slots
     def state(self, name: str) -> bytes | None:
-        """A sealed value. Raises `DamagedStore` rather than taking a vanished one for one never set."""
+        """A sealed value. Raises `DamagedStore` rather than taking a vanished one for one never set.
+
+        To be sure of that, a name that is not there costs a pass over all values, once a transaction.
+        """
         row = self._row(_STATE, "SELECT name, sealed, crc FROM state WHERE name = ?", name)
         if row is None:
-            self._complete(_STATE, "state")
+            if not self._states_whole:
+                self.states()
             return None
         self._check(_STATE, "state", row[:-1], row[-1], f'The stored value "{name}" is not as written.')
         return bytes(row[1])
 
     def states(self, prefix: str = "") -> dict[str, bytes]:
-        """All sealed values whose name starts with ``prefix``, in order of name."""
+        """The sealed values whose name starts with ``prefix``, by name. Costs a pass over all, once a transaction."""
         rows = self._rows(
             _STATE,
             "SELECT name, sealed, crc FROM state WHERE name >= ? AND name < ? ORDER BY name",
@@ -55,7 +61,13 @@ class ObjectsReading(Rows):
         )
         for row in rows:
             self._check(_STATE, "state", row[:-1], row[-1], "A stored value is not as written.")
-        self._complete(_STATE, "state")
+        if prefix:
+            if not self._states_whole:
+                self.states()  # a damaged name may have moved a value out of this range
+        else:
+            if len(rows) != self._tally.state:
+                raise self._damaged(_STATE, "A stored value is missing.")
+            self._states_whole = True
         return {name: bytes(sealed) for name, sealed, _ in rows}
 
     def slots(self) -> list[Slot]:

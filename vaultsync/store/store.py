@@ -319,10 +319,16 @@ class Store:
         doing = "giving space back"
 
         def work(database: Database) -> int:
-            before = int(database.pragma(doing, "page_count"))
-            database.run(doing, "PRAGMA incremental_vacuum")
-            after, size = int(database.pragma(doing, "page_count")), int(database.pragma(doing, "page_size"))
-            return (before - after) * size
+            pages = int(database.pragma(doing, "freelist_count"))
+            database.run(doing, "BEGIN IMMEDIATE")
+            try:
+                for _ in range(pages):  # drivers step a statement without columns once, and one step frees one page
+                    database.run(doing, "PRAGMA incremental_vacuum")
+                freed = pages - int(database.pragma(doing, "freelist_count"))
+                database.run(doing, "COMMIT")
+            finally:
+                database.rollback()
+            return freed * int(database.pragma(doing, "page_size"))
 
         return self._outside(doing, work)
 
