@@ -66,7 +66,11 @@ class AccountKey(Secret):
     __slots__ = ("_key", "_locator", "_version")
 
     def __init__(self, code: RecoveryCode, password: str, *, version: int = VERSION, allow_weak: bool = False) -> None:
-        """Raises :class:`UsageError` for an unusable password."""
+        """Raises :class:`UsageError` for an unusable password, :class:`MalformedEnvelope` for a version that is weaker than
+        the code was printed for.
+        """
+        if version < code.version and not (version == TEST_VERSION and allow_weak):
+            raise MalformedEnvelope("the account slot is weaker than its recovery code allows")
         params = _PARAMETERS[version]
         secrets = code.secrets()
         self._key: bytes = p.argon2id(
@@ -142,8 +146,6 @@ def seal_account(
 def open_account(code: RecoveryCode, password: str, data: bytes, *, allow_weak: bool = False) -> AccountContents:
     """What the slot holds. :class:`WrongPassword` is the one error for every password and code that do not open it."""
     version = slot_version(data)
-    if version < code.version and not (version == TEST_VERSION and allow_weak):
-        raise MalformedEnvelope("the account slot is weaker than its recovery code allows")
     try:
         key = AccountKey(code, password, version=version, allow_weak=allow_weak)
     except UsageError:

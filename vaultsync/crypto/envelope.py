@@ -80,9 +80,11 @@ def seal(header: Header, body: bytes, keys: DeviceKeys, epoch: EpochKey, entropy
     """Seals and signs. ``keys`` must be of the device that the chain belongs to, ``epoch`` the one the header names."""
     if header.epoch_id != epoch.id:
         raise ValueError("the header names another epoch than that of the key")
-    if len(body) > limits.MAX_ENVELOPE_BYTES // 2:
-        raise ValueError("the body is larger than an envelope may be: pack fewer changes")
+    if header.kind == Kind.ROSTER:
+        raise ValueError("roster entries are sealed under the roster key")
     padded = packing.pad(body)
+    if OVERHEAD + len(padded) > limits.MAX_ENVELOPE_BYTES:
+        raise ValueError("the body is larger than an envelope may be: pack fewer changes")
     salt = keys.salt(entropy, body)
     head = _LAYOUT.pack(
         _MAGIC,

@@ -1,0 +1,332 @@
+"""Writes the golden vectors beside this file: ``python -m tests.crypto.make_vectors`` from the root of the repository.
+
+Each file is a list of {about, call, given, expect}: ``call`` names a function of ``CALLS`` below, ``given`` its
+arguments (hex for bytes), ``expect`` is ``{"value": ...}`` or ``{"error": "<class of vaultsync.errors>"}``. What was
+sealed from seeded entropy comes out the same whenever this runs, except roster entries with grants: HPKE draws its own
+randomness, so those are only ever opened. Other implementations are welcome to these files.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from tests.crypto.given import Seeded, device, world
+from vaultsync import errors
+from vaultsync.crypto import account, body, envelope, epochs, packing, primitives, roster_entry, slots
+from vaultsync.crypto.keys import Chain, DeviceKeys, EpochKey
+from vaultsync.crypto.recovery import RecoveryCode
+from vaultsync.crypto.roster import Roster
+from vaultsync.crypto.rows import LocalKey
+
+FOLDER = Path(__file__).parent / "vectors"
+Vector = dict[str, Any]
+
+
+# ---- what a vector can ask for ----------------------------------------------------------------------------------
+
+
+def _device(seed: bytes) -> dict[str, str]:
+    keys = DeviceKeys.from_bytes(seed)
+    return {"id": keys.public.id.hex(), "public": keys.public.to_bytes().hex()}
+
+
+def _chain(device_id: bytes, nonce: bytes) -> str:
+    return Chain.of(device_id, nonce).id.hex()
+
+
+def _epoch(key: bytes) -> dict[str, str]:
+    return {"id": EpochKey(key).id.hex(), "check": EpochKey(key).check.hex()}
+
+
+def _link(newer: bytes, link: bytes) -> str:
+    held = epochs.Epoch(EpochKey(newer).check, (epochs.Link(link[:32], link[32:]),))
+    return next(
+        key.key.hex() for id, key in epochs.open_links([EpochKey(newer)], {held.id: held}).items() if id != held.id
+    )
+
+
+def _open_row(local_key: bytes, table: str, row_key: bytes, heads: bytes, sealed: bytes) -> str:
+    return LocalKey(local_key[:16], local_key[16:], Seeded("unused")).open(table, row_key, sealed, heads).hex()
+
+
+def _open_slot(slot: bytes, password: str | None = None, raw_key: bytes | None = None, weak: bool = False) -> str:
+    key = slots.open_slot(slot, password=password, raw_key=raw_key, entropy=Seeded("unused"), allow_weak=weak)
+    return key.to_bytes().hex()
+
+
+def _parse_code(text: str) -> dict[str, str]:
+    code = RecoveryCode.parse(text)
+    secrets = code.secrets()
+    return {
+        "text": str(code),
+        "bits": code.to_bytes().hex(),
+        "locator": secrets.locator.hex(),
+        "claim_key": secrets.claim_key.hex(),
+        "salt": secrets.salt.hex(),
+    }
+
+
+def _open_account(code: str, password: str, slot: bytes, weak: bool = False) -> list[str]:
+    contents = account.open_account(RecoveryCode.parse(code), password, slot, allow_weak=weak)
+    parts = (contents.recovery.to_bytes(), contents.vault_id, contents.roster_key, contents.roster_head)
+    return [part.hex() for part in parts]
+
+
+def _open_envelope(data: bytes, sign_public: bytes, epoch_key: bytes, vault_id: bytes) -> str:
+    return envelope.open_envelope(data, sign_public=sign_public, epoch=EpochKey(epoch_key), vault_id=vault_id).hex()
+
+
+def _decode_body(data: bytes) -> dict[str, Any]:
+    read = body.decode(data)
+    fields = {name: getattr(read, name) for name in ("generation", "count", "wall_ms")}
+    frontier = [[chain.hex(), seq, env.hex()] for chain, (seq, env) in sorted(read.frontier.items())]
+    return fields | {"roster_head": read.roster_head.hex(), "changes": read.changes.hex(), "frontier": frontier}
+
+
+def _load_roster(vault_id: bytes, entries: list[str], seed: bytes) -> dict[str, Any]:
+    roster = Roster.load(vault_id, map(bytes.fromhex, entries))
+    if roster.refused:
+        raise next(iter(roster.refused.values()))
+    keys = roster.epoch_keys(DeviceKeys.from_bytes(seed))
+    return {
+        "members": {
+            id.hex(): [chain.hex() for chain in member.chains] for id, member in sorted(roster.members.items())
+        },
+        "head": roster.head.hex(),
+        "needs_update": roster.needs_update,
+        "epoch_keys": {id.hex(): key.key.hex() for id, key in keys.items()},
+    }
+
+
+def _open_entry(data: bytes, vault_id: bytes, roster_key: bytes, hash: bytes) -> str:
+    return roster_entry.open_entry(data, vault_id=vault_id, roster_key=roster_key, hash=hash).hex()
+
+
+def _unpack(data: bytes) -> str:
+    return repr(packing.unpack(data, max_bytes=1 << 20))
+
+
+CALLS: dict[str, Callable[..., Any]] = {
+    "device": _device,
+    "chain": _chain,
+    "epoch": _epoch,
+    "link": _link,
+    "unpack": _unpack,
+    "open row": _open_row,
+    "open slot": _open_slot,
+    "parse code": _parse_code,
+    "open account": _open_account,
+    "open envelope": _open_envelope,
+    "decode body": _decode_body,
+    "load roster": _load_roster,
+    "open entry": _open_entry,
+}
+TEXT = {"table", "password", "text", "code"}
+
+
+def run(vector: Vector) -> Vector:
+    """What the code makes of a vector: its ``expect``."""
+    given = {
+        name: bytes.fromhex(value) if isinstance(value, str) and name not in TEXT else value
+        for name, value in vector["given"].items()
+    }
+    try:
+        return {"value": CALLS[vector["call"]](**given)}
+    except errors.VaultSyncError as error:
+        return {"error": type(error).__name__}
+
+
+# ---- the vectors ------------------------------------------------------------------------------------------------
+
+
+def _vector(about: str, call: str, error: type[errors.VaultSyncError] | None = None, /, **given: Any) -> Vector:
+    given = {name: value.hex() if isinstance(value, bytes) else value for name, value in given.items()}
+    vector: Vector = {"about": about, "call": call, "given": given}
+    vector["expect"] = run(vector)
+    if vector["expect"].get("error") != (error and error.__name__):
+        raise SystemExit(f"{about}: expected {error}, the code says {vector['expect']}")
+    return vector
+
+
+def _flipped(data: bytes, at: int) -> bytes:
+    return data[:at] + bytes((data[at] ^ 1,)) + data[at + 1 :]
+
+
+def keys() -> Iterator[Vector]:
+    seed = Seeded("vector seed")(32)
+    yield _vector("public keys and id of a seed", "device", seed=seed)
+    yield _vector("chain id of a nonce", "chain", device_id=device("laptop").public.id, nonce=Seeded("nonce")(16))
+    old, new = EpochKey(Seeded("old")(32)), EpochKey(Seeded("new")(32))
+    yield _vector("id and check of an epoch key", "epoch", key=old.key)
+    link = epochs.link(new, old)
+    yield _vector("older epoch key under the newer", "link", newer=new.key, link=link.check + link.sealed)
+    yield _vector("link: wrong newer key", "link", errors.BadSeal, newer=bytes(32), link=link.check + link.sealed)
+    for about, data in {
+        "not minimal": "cd0001",
+        "float": "cb" + "00" * 8,
+        "duplicate": "82a16101a16102",
+        "ext": "d40500",
+    }.items():
+        yield _vector(f"packing: {about}", "unpack", errors.MalformedEnvelope, data=bytes.fromhex(data))
+
+
+def rows() -> Iterator[Vector]:
+    key = LocalKey.generate(Seeded("vector local"))
+    for size in (0, 1, 300):
+        plain = Seeded(f"row {size}")(size) if size else b""
+        sealed = key.seal("journal", b"\0\1", plain, b"heads")
+        place = {"local_key": key.to_bytes(), "table": "journal", "row_key": b"\0\1", "heads": b"heads"}
+        yield _vector(f"row of {size} bytes", "open row", **place, sealed=sealed)
+    yield _vector("another table", "open row", errors.BadSeal, **place | {"table": "state"}, sealed=sealed)
+    yield _vector("another row", "open row", errors.BadSeal, **place | {"row_key": b"\0\2"}, sealed=sealed)
+    yield _vector("other heads", "open row", errors.BadSeal, **place | {"heads": b"older"}, sealed=sealed)
+    yield _vector("unknown row format", "open row", errors.BadSeal, **place, sealed=b"\2" + sealed[1:])
+    yield _vector("damaged tag", "open row", errors.BadSeal, **place, sealed=_flipped(sealed, len(sealed) - 1))
+
+
+def slot() -> Iterator[Vector]:
+    key, password, raw = LocalKey.generate(Seeded("vector local")), "pässword", Seeded("raw")(32)
+    real = slots.make_slot(key, password=password, entropy=Seeded("slot 1"))
+    yield _vector("password, 256 MiB", "open slot", slot=real, password=password)
+    yield _vector("raw key", "open slot", slot=slots.make_slot(key, raw_key=raw, entropy=Seeded("slot 2")), raw_key=raw)
+    weak = slots.make_slot(
+        key, password=password, params=slots.WEAK_FOR_TESTS, entropy=Seeded("slot 3"), allow_weak=True
+    )
+    yield _vector("weak costs where allowed", "open slot", slot=weak, password="pa\u0308ssword", weak=True)
+    yield _vector("weak costs in production", "open slot", errors.DamagedStore, slot=weak, password=password)
+    yield _vector("wrong password", "open slot", errors.WrongPassword, slot=weak, password="password", weak=True)
+    yield _vector("raw key for a password", "open slot", errors.WrongPassword, slot=weak, raw_key=raw, weak=True)
+    bomb = weak[:5] + b"\xff" * 4 + weak[9:]
+    yield _vector("4 TiB of memory", "open slot", errors.DamagedStore, slot=bomb, password=password)
+    yield _vector(
+        "commitment", "open slot", errors.WrongPassword, slot=_flipped(weak, 43), password=password, weak=True
+    )
+    yield _vector("later format", "open slot", errors.UpdateRequired, slot=b"VSS2" + weak[4:], password=password)
+
+
+def recovery() -> Iterator[Vector]:
+    code = str(RecoveryCode.generate(Seeded("vector code")))
+    yield _vector("a code", "parse code", text=code)
+    yield _vector("the same, as typed", "parse code", text=code.lower().replace("-", " ").replace("1", "l"))
+    yield _vector(
+        "one character wrong", "parse code", errors.WrongCode, text=code[:-1] + ("0" if code[-1] != "0" else "2")
+    )
+    yield _vector("too short", "parse code", errors.WrongCode, text=code[:-1])
+    yield _vector("a later version", "parse code", errors.UpdateRequired, text=str(RecoveryCode(bytes(16), version=2)))
+
+
+def accounts() -> Iterator[Vector]:
+    code, password = RecoveryCode.generate(Seeded("vector code")), "pässword"
+    contents = account.AccountContents(device("recovery"), b"v" * 16, b"k" * 32, b"h" * 32)
+    real = account.seal_account(code, password, contents, number=1, entropy=Seeded("account 1"))
+    both = {"code": str(code), "password": password}
+    yield _vector("version 1", "open account", **both, slot=real)
+    weak = account.seal_account(
+        code, password, contents, number=2, entropy=Seeded("account 2"), version=account.TEST_VERSION, allow_weak=True
+    )
+    yield _vector("test version where allowed", "open account", **both, slot=weak, weak=True)
+    yield _vector("test version in production", "open account", errors.MalformedEnvelope, **both, slot=weak)
+    wrong = both | {"password": "password"}
+    yield _vector("wrong password", "open account", errors.WrongPassword, **wrong, slot=weak, weak=True)
+    wrong = both | {"code": str(RecoveryCode(bytes(16)))}
+    yield _vector("wrong code", "open account", errors.WrongPassword, **wrong, slot=weak, weak=True)
+    yield _vector("renumbered", "open account", errors.WrongPassword, **both, slot=_flipped(weak, 8), weak=True)
+    yield _vector("later version", "open account", errors.UpdateRequired, **both, slot=weak[:4] + b"\2" + weak[5:])
+
+
+def envelopes() -> Iterator[Vector]:
+    laptop, epoch = device("laptop"), EpochKey.generate(Seeded("vector epoch"))
+    header = envelope.Header(envelope.Kind.CHANGES, b"v" * 16, b"c" * 16, epoch.id, 7, b"p" * 32)
+    tip = body.sign_tip(laptop, b"v" * 16, b"c" * 16, 9, b"h" * 32)
+    frontier = {b"d" * 16: (3, b"e" * 32)}
+    contents = body.Body(b"r" * 32, 0, frontier, body.frontier_digest(frontier), 1, b"changes", tip, 1_790_000_000_000)
+    inside = body.encode(contents)
+    yield _vector("a body", "decode body", data=inside)
+    grouped = dataclasses.replace(contents, tip=None, group=body.Group(b"g" * 16, 0, 2))
+    yield _vector("a body in a group, no tip", "decode body", data=body.encode(grouped))
+    yield _vector("a body of a later version", "decode body", errors.UpdateRequired, data=b"\x9a\x02" + inside[2:])
+    yield _vector("a body with too few fields", "decode body", errors.MalformedEnvelope, data=b"\x91\x01")
+    given = {"sign_public": laptop.public.sign, "epoch_key": epoch.key, "vault_id": b"v" * 16}
+    for size in (0, 252, 253, 5000):
+        done = envelope.seal(header, bytes(size), laptop, epoch, Seeded(f"envelope {size}")).data
+        yield _vector(f"body of {size} bytes", "open envelope", **given, data=done)
+    done = envelope.seal(header, inside, laptop, epoch, Seeded("envelope")).data
+    yield _vector("one edit", "open envelope", **given, data=done)
+
+    def resigned(data: bytes) -> bytes:
+        return data[:-64] + laptop.sign("env-sig", primitives.sha256("env-id", data[:-64]))
+
+    for about, error, data in (
+        ("signature", errors.BadSignature, _flipped(done, len(done) - 1)),
+        ("sequence number", errors.BadSignature, _flipped(done, 55)),
+        ("commitment, signed", errors.BadSeal, resigned(_flipped(done, 124))),
+        ("ciphertext, signed", errors.BadSeal, resigned(_flipped(done, 156))),
+        ("chain id, signed", errors.BadSeal, resigned(_flipped(done, 24))),
+        ("previous envelope, signed", errors.BadSeal, resigned(_flipped(done, 56))),
+        ("suite", errors.UpdateRequired, _flipped(done, 4)),
+        ("flags", errors.UpdateRequired, _flipped(done, 7)),
+        ("length", errors.MalformedEnvelope, _flipped(done, 123)),
+        ("cut off", errors.MalformedEnvelope, done[:-1]),
+    ):
+        yield _vector(f"damaged: {about}", "open envelope", error, **given, data=data)
+    weak = given | {"sign_public": b"\1" + bytes(31)}
+    forged = done[:-64] + b"\1" + bytes(63)
+    yield _vector("forged under a small-order key", "open envelope", errors.WeakKey, **weak, data=forged)
+    yield _vector("another vault", "open envelope", errors.BadSeal, **given | {"vault_id": b"w" * 16}, data=done)
+
+
+def roster() -> Iterator[Vector]:
+    w = world()
+    entries, vault_id = [entry.hex() for entry in w.entries], w.roster.vault_id
+    phone = {"vault_id": vault_id, "seed": w.phone.to_bytes()}
+    yield _vector("laptop and phone", "load roster", **phone, entries=entries)
+    yield _vector("in another order", "load roster", **phone, entries=entries[::-1])
+    chained, entry = w.roster.add_chain(w.phone, Chain.new(w.phone.public.id, Seeded("vector chain")))
+    yield _vector("a further chain", "load roster", **phone, entries=[*entries, entry.hex()])
+    removed = roster_entry.build(
+        roster_entry.Op.REMOVE, n=4, prev=chained.heads, author=w.recovery, subject=(w.phone.public.id,)
+    )
+    yield _vector("a later operation", "load roster", **phone, entries=[*entries, entry.hex(), removed.hex()])
+    bad = [*entries, _flipped(entry, len(entry) - 1).hex()]
+    yield _vector("a bad signature", "load roster", errors.BadSignature, **phone, entries=bad)
+    yield _vector("first entry missing", "load roster", errors.MalformedRoster, **phone, entries=entries[1:])
+    sealed = roster_entry.seal_entry(
+        bytes.fromhex(entries[1]), vault_id=vault_id, roster_key=b"k" * 32, entropy=Seeded("sealed entry")
+    )
+    given = {"data": sealed, "vault_id": vault_id, "roster_key": b"k" * 32, "hash": w.roster.head}
+    yield _vector("an entry on a remote", "open entry", **given)
+    yield _vector("named as another", "open entry", errors.BadSeal, **given | {"hash": bytes(32)})
+
+
+FILES: dict[str, Callable[[], Iterator[Vector]]] = {
+    "keys": keys,
+    "rows": rows,
+    "slots": slot,
+    "recovery": recovery,
+    "account": accounts,
+    "envelope": envelopes,
+    "roster": roster,
+}
+REPRODUCIBLE = [name for name in FILES if name != "roster"]
+
+
+def main() -> None:
+    """Writes every file; roster entries only when their file is missing, since they never come out the same."""
+    FOLDER.mkdir(exist_ok=True)
+    for name, make in FILES.items():
+        path = FOLDER / f"{name}.json"
+        if name in REPRODUCIBLE or not path.exists():
+            path.write_text(json.dumps(list(make()), indent=1, ensure_ascii=True) + "\n", encoding="ascii")
+            print(path.name, len(json.loads(path.read_text())), "vectors")
+
+
+if __name__ == "__main__":
+    main()
