@@ -1,0 +1,262 @@
+"""What the local schema makes of one stored entry: exactly one status, whatever the bytes say.
+
+The order of the decision is the design's: trashed, hidden, archived, flagged, complete. It is total: a key or mark that
+makes no sense counts as absent (``$`` keys) or as unknown data (everything else), never as an error, because what is
+stored comes from other devices, newer applications and, at worst, from somebody hostile.
+
+Not here: values (``entry.py``), writing (``edits.py``), sentences (``notices.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+from vaultsync.limits import MAX_NAME_CHARS, MAX_VALUE_BYTES
+from vaultsync.schema.cells import Key, Raw, Scalar, faces, is_name, owner, parse_json, split_key, stamps, trashed
+from vaultsync.schema.types import EntryType, Field, Schema
+
+__all__ = ["Decision", "Judgement", "Mark", "Reason", "Status", "decide", "judge", "lineage", "primary"]
+
+
+class Status(Enum):
+    """What this device can do with an entry; exactly one applies."""
+
+    COMPLETE = "complete"
+    FLAGGED = "flagged"
+    HIDDEN = "hidden"
+    ARCHIVED = "archived"
+    TRASHED = "trashed"
+
+
+class Reason:
+    """Why an entry is hidden."""
+
+    VERSION: Final = "version"
+    PLATFORM: Final = "platform"
+    CRITICAL: Final = "critical"
+
+
+class Decision(NamedTuple):
+    """The verdict on one entry.
+
+    ``face`` is the type it is read as (None: none is known here), ``reason`` says why it is hidden, ``missing`` names
+    what is set and not shown, ``counted`` whether it counts for the quota, ``locked`` whether an unknown critical field
+    forbids every edit, repair and conversion here.
+    """
+
+    status: Status
+    face: str | None
+    reason: str | None = None
+    missing: tuple[str, ...] = ()
+    editable: bool = False
+    counted: bool = False
+    locked: bool = False
+
+
+class Shape:
+    """What a lineage of types looks like at this version and platform; one object for all entries of it."""
+
+    __slots__ = ("active", "known", "line", "past", "plain", "secret", "titles")
+
+    def __init__(self, schema: Schema, line: tuple[EntryType, ...]) -> None:
+        self.line = line
+        """The types the entry was converted through, oldest first; the last one is shown. Empty: none is known here."""
+        self.known: dict[str, Field] = {f.name: f for kind in line for f in kind.fields if schema.here(f)}
+        self.plain = {name: (Key(name, "", ""), field.kind) for name, field in self.known.items()}
+        shown = line[-1].fields if line else ()
+        self.active = tuple(f for f in shown if schema.here(f) and not schema.retired(f))
+        """The fields that can be read and written, in the order of the declaration."""
+        names = {f.name for f in self.active}
+        self.past = tuple(f for f in self.known.values() if f.name not in names)
+        """Known fields that are only read: retired, or left over from an earlier type."""
+        self.secret = frozenset(name for name, field in self.known.items() if field.kind.is_secret)
+        texts = [f.name for f in self.active if f.kind.name == "text"]
+        self.titles = tuple(sorted(texts, key=lambda name: (name != "title", name != "name")))  # stable beyond that
+        """Where a title may stand, the best place first; never a secret."""
+
+
+class Judgement(NamedTuple):
+    """A decision with what it was taken from, for the entry, the notices and the planning of edits."""
+
+    decision: Decision
+    primary: str  # the primary type as stored; "" when there is no usable one
+    shape: Shape
+    unknown: frozenset[str]  # set here, and not known or not fitting their kind
+    broken: frozenset[str]  # targets of lenses that break on what is stored
+    readable: frozenset[str]  # every type the entry can be read as somewhere
+    withheld: bool  # an unknown field is critical="read": nothing of it may be shown, not even from the trash
+
+    @property
+    def visible(self) -> bool:
+        """Whether this device may and can show fields of it, be it from the trash."""
+        return bool(self.shape.line) and not self.withheld
+
+
+class Mark(NamedTuple):
+    """``$lens/<first new field>``: what a mirror wrote down for readers that do not know it.
+
+    Canonical JSON ``[digest, lossy, [fields], rest]``: the digest of the older value, whether ``back`` loses something
+    of the newer one, every newer field, and the newer cells that stand only here.
+    """
+
+    digest: str
+    lossy: bool
+    fields: tuple[str, ...]
+    rest: Mapping[str, Scalar]
+
+    @classmethod
+    def parse(cls, stored: Scalar) -> Mark | None:
+        """The mark, or None when it is not one. Bounded by length before anything is parsed; never raises."""
+        match parse_json(stored, max_bytes=MAX_VALUE_BYTES, max_depth=2):
+            case [str(digest), bool(lossy), [*fields], dict(rest)]:
+                names = tuple(name for name in fields if isinstance(name, str))
+                flat = not any(isinstance(value, (list, dict)) for value in rest.values())
+                if flat and len(names) == len(fields):
+                    return cls(digest, lossy, names, rest)
+        return None
+
+
+def owner_of(key: str) -> str:
+    """The field that a key belongs to; total, and never longer than a name (unknown shapes have an owner too)."""
+    return owner(key)[:MAX_NAME_CHARS] or "?"
+
+
+def primary(raw: Raw, schema: Schema) -> str:
+    """``$type``, moved on along the conversions whose stamp is there.
+
+    Two devices that convert from different versions race on ``$type``, and the one that got less far may win.
+    ``""`` when there is no usable ``$type``.
+    """
+    name = raw.get("$type")
+    if not isinstance(name, str) or not is_name(name):
+        return ""
+    if (kind := schema.known(name)) is None or kind.converts is None:
+        return name  # the usual case, without reading the stamps
+    stamped, passed = stamps(raw), {name}
+    while kind is not None and kind.converts is not None:
+        target = kind.converts.to
+        if target in passed or target not in stamped or schema.known(target) is None:
+            break
+        name, kind = target, schema.known(target)
+        passed.add(target)
+    return name
+
+
+def lineage(raw: Raw, schema: Schema, face: str) -> tuple[EntryType, ...]:
+    """The types an entry was converted through, oldest first and ``face`` last, as far as they are declared here.
+
+    Stamps are never removed, so they tell an entry that was converted from one that was made as the newer type.
+    """
+    newest = schema.known(face)
+    if newest is None:
+        return ()
+    line, sources = [newest], _converted_to(schema)
+    if face in sources:
+        stamped = stamps(raw)
+        while before := next((t for t in sources.get(line[0].name, ()) if t.name in stamped and t not in line), None):
+            line.insert(0, before)
+    return tuple(line)
+
+
+@lru_cache(maxsize=1024)
+def _readable(kept: frozenset[str], first: str) -> frozenset[str]:
+    """The types an entry can be read as: the primary one and every face that conversions kept."""
+    return (kept | {first}) - {""}
+
+
+@lru_cache(maxsize=64)
+def _converted_to(schema: Schema) -> dict[str, tuple[EntryType, ...]]:
+    """Type name -> the types known here that convert to it, in an order that every device agrees on."""
+    found: dict[str, tuple[EntryType, ...]] = {}
+    for name in sorted(schema.types):
+        kind = schema.known(name)
+        if kind is not None and kind.converts is not None:
+            found[kind.converts.to] = (*found.get(kind.converts.to, ()), kind)
+    return found
+
+
+@lru_cache(maxsize=1024)
+def _shape(schema: Schema, names: tuple[str, ...]) -> Shape:
+    return Shape(schema, tuple(schema.types[name] for name in names))
+
+
+def decide(raw: Raw, schema: Schema) -> Decision:
+    """The one status of an entry under the local schema. Total and deterministic: any mapping of scalars will do."""
+    return judge(raw, schema).decision
+
+
+def judge(raw: Raw, schema: Schema) -> Judgement:
+    """:func:`decide`, with what the decision was taken from."""
+    first = primary(raw, schema)
+    readable = _readable(faces(raw), first)
+    known_types = {t: kind for t in readable if (kind := schema.known(t)) is not None}
+    retired = {t for t, kind in known_types.items() if schema.retired(kind)}
+    here = {t for t, kind in known_types.items() if schema.here(kind)}
+
+    def newest(names: set[str]) -> str | None:
+        return max(names, key=lambda t: (t == first, known_types[t].since, t), default=None)
+
+    face = newest(here - retired) or newest(here & retired)
+    line = lineage(raw, schema, face) if face else ()
+    shape = _shape(schema, tuple(kind.name for kind in line))
+    unknown, covered = _unknown(raw, shape)
+    broken = _broken(raw, schema, line)
+    critical = {raw.get(f"$critical/{name}") for name in unknown} if unknown else set()
+    dead, withheld, locked = trashed(raw), "read" in critical, bool(critical & {"read", "write"})
+    counted = not dead and not (known_types and len(retired) == len(known_types))
+    missing = tuple(sorted((unknown - covered) | broken))
+    reason = None
+    if dead:
+        status = Status.TRASHED
+    elif face is None:
+        status, reason = Status.HIDDEN, Reason.PLATFORM if known_types else Reason.VERSION
+    elif withheld:
+        status, reason = Status.HIDDEN, Reason.CRITICAL
+    elif face in retired:
+        status = Status.ARCHIVED
+    else:
+        status = Status.FLAGGED if missing else Status.COMPLETE
+    editable = status in (Status.COMPLETE, Status.FLAGGED) and not locked
+    verdict = Decision(status, face, reason, missing, editable, counted, locked)
+    return _shared(Judgement(verdict, first, shape, unknown, broken, readable, withheld))
+
+
+@lru_cache(maxsize=4096)
+def _shared(judgement: Judgement) -> Judgement:
+    """The same object for equal judgements: a vault holds a hundred thousand entries and a handful of these."""
+    return judgement
+
+
+def _unknown(raw: Raw, shape: Shape) -> tuple[frozenset[str], frozenset[str]]:
+    """Names that are set and not known here, and names that a lossless mirror covers.
+
+    Set: a value that is not null, or a place in a mark's rest. Positions never count. A key that does not fit the kind
+    of its field counts as unknown too, critical mark and all: a later version may have found a use for that shape.
+    """
+    unknown: set[str] = set()
+    covered: set[str] = set()
+    known, plain = shape.known, shape.plain
+    for key, value in raw.items():
+        if value is None:
+            continue
+        if (at := plain.get(key)) is not None:  # the usual case first
+            if not at[1].fits(at[0], value):
+                unknown.add(key)
+        elif key.startswith("$"):
+            if key.startswith("$lens/") and (mark := Mark.parse(value)) is not None:
+                unknown.update(name for cell in mark.rest if (name := owner_of(cell)) not in known)
+                if not mark.lossy:
+                    covered.update(mark.fields)
+        elif (split := split_key(key)) is None:
+            unknown.add(owner_of(key))
+        elif split.sep != "@" and ((field := known.get(split.name)) is None or not field.kind.fits(split, value)):
+            unknown.add(split.name)
+    return frozenset(unknown), frozenset(covered)
+
+
+def _broken(raw: Raw, schema: Schema, line: tuple[EntryType, ...]) -> frozenset[str]:
+    """Targets of lenses that break a law on what is stored. The chain of a lineage is empty until lenses exist."""
+    return frozenset()

@@ -1,0 +1,303 @@
+"""Planning what an edit writes: operations on one entry, in order, from what a person wants and what is stored.
+
+Nothing is written here. Everything that can be wrong with an edit is found here, before a transaction begins, and said
+in words that name entry, field, kinds, version and what to do. No message holds a value.
+
+An edit writes the cells that change, the stamps of what it stores, and ``$edited``. It never touches a field that this
+version does not know. What changes nothing plans nothing, not even ``$edited``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
+
+from vaultsync.errors import NotEditable, RetiredField, UnknownField, UnknownType, UsageError, WrongKind
+from vaultsync.schema.cells import GONE, Ops, Raw, deleted, next_edit, owner, split_key, trashed, vector_json
+from vaultsync.schema.kind import KindMismatch
+from vaultsync.schema.types import EntryType, Field, Schema
+from vaultsync.view.decide import Judgement, Reason, Status, judge
+from vaultsync.view.entry import Conflict, Entry
+from vaultsync.view.words import listing, near, platforms
+
+__all__ = ["plan_add", "plan_delete", "plan_purge", "plan_resolve", "plan_restore", "plan_update"]
+
+Values = Mapping[str, Any]
+
+
+def plan_add(
+    schema: Schema,
+    type: str,
+    values: Values,
+    *,
+    incarnation: str,
+    now_ms: int,
+    new_id: Callable[[], str],
+    source: str | None = None,
+    created: int | None = None,
+) -> Ops:
+    """The operations that make a new entry; values of None are left out.
+
+    ``created``: ms since the epoch, where an imported entry brings its own. Raises ``UnknownType``, ``UnknownField``,
+    ``RetiredField``, ``WrongKind``.
+    """
+    kind = schema.active(type)
+    if kind is None:
+        _refuse_type(schema, type)
+    ops: Ops = {"$type": type, "$created": now_ms if created is None else created}
+    ops[f"$schema/{type}/{kind.since}"] = True
+    if source is not None:
+        ops["$source"] = source
+    fields = _fields(schema, kind, values, f"new {kind.label}")
+    # A slot's first element will take its fixed id here, and only here: when an entry is created.
+    cells = _write(fields, values, {}, None, f"new {kind.label}", schema, new_id)
+    return ops | cells | _sign(cells, {}, (kind,)) | _touch({}, incarnation, now_ms)
+
+
+def plan_update(
+    entry_id: str,
+    raw: Raw,
+    schema: Schema,
+    values: Values,
+    *,
+    seen: Entry | None,
+    incarnation: str,
+    now_ms: int,
+    new_id: Callable[[], str],
+) -> Ops:
+    """The operations of a person's edit; {} when nothing changes. None clears a field.
+
+    Collections and notes are compared with what ``seen`` showed (None: what is stored), so that what arrived meanwhile
+    survives. Raises ``NotEditable``, ``UnknownField``, ``RetiredField``, ``WrongKind``.
+    """
+    judgement = judge(raw, schema)
+    if not judgement.decision.editable:
+        _refuse_edit(entry_id, judgement, schema)
+    if seen is not None and seen.id != entry_id:
+        raise UsageError(f"entry {entry_id}: the entry handed in is {seen.id}; pass the one to be updated")
+    face = judgement.shape.line[-1]
+    place = f"{face.label} {entry_id}"
+    fields = _fields(schema, face, values, place)
+    cells = _write(fields, values, raw, None if seen is None else seen._raw, place, schema, new_id)
+    cells = _changes(_settle(cells, raw, judgement, schema), raw)
+    if not cells:
+        return {}
+    return cells | _sign(cells, raw, judgement.shape.line) | _touch(raw, incarnation, now_ms)
+
+
+def plan_delete(raw: Raw, incarnation: str, *, seen: Entry | None = None) -> Ops:
+    """A delete covers the edits that the deleter saw: those of ``seen``, without one all that are known now. One made
+    elsewhere meanwhile wins. {} if it is trashed already."""
+    if trashed(raw):
+        return {}
+    return _changes({f"$deleted/{incarnation}": vector_json(raw if seen is None else seen.raw)}, raw)
+
+
+def plan_resolve(
+    entry_id: str,
+    raw: Raw,
+    schema: Schema,
+    name: str,
+    choice: Any,
+    *,
+    conflicting: frozenset[str],
+    incarnation: str,
+    now_ms: int,
+    new_id: Callable[[], str],
+) -> Ops:
+    """Settle a field: write ``choice`` (a ``Conflict``, or a value) over every concurrent value of its keys.
+
+    ``conflicting``: the entry's keys that hold several values. Those that ``choice`` leaves as they are are written
+    again as they read now, which overwrites the others. Always an edit, even when the winner is chosen. Raises as
+    ``plan_update``.
+    """
+    value: Any = choice
+    forced: Ops = {}
+    if isinstance(choice, Conflict):
+        if choice.element is None:
+            value = choice.value
+        else:  # one item or line of a collection: the others stay as they are
+            forced[choice.key] = choice.stored
+            value = _NOTHING_ELSE
+    touched = f"$edited/{incarnation}"
+    ops: Ops = {}
+    if value is not _NOTHING_ELSE:
+        ops = plan_update(
+            entry_id, raw, schema, {name: value}, seen=None, incarnation=incarnation, now_ms=now_ms, new_id=new_id
+        )
+        ops.pop(touched, None)
+    else:
+        plan_update(  # the same refusals: not editable, unknown, retired
+            entry_id, raw, schema, {name: None}, seen=None, incarnation=incarnation, now_ms=now_ms, new_id=new_id
+        )
+    for key in sorted(conflicting):
+        if owner(key) == name and key not in ops:
+            forced.setdefault(key, raw.get(key, GONE))
+    return forced | ops | _touch(raw, incarnation, now_ms)
+
+
+_NOTHING_ELSE = object()
+
+
+def plan_restore(raw: Raw, incarnation: str, now_ms: int) -> Ops:
+    """An edit that no delete known here covers. {} if the entry is not in the trash."""
+    if not trashed(raw):
+        return {}
+    covered = max((vector.get(incarnation, -1) for vector in deleted(raw)), default=-1)
+    return {f"$edited/{incarnation}": max(next_edit(raw, incarnation, now_ms), covered + 1)}
+
+
+def plan_purge(raw: Raw, incarnation: str) -> Ops:
+    """Everything that holds values goes, known here or not; the other ``$`` keys stay, so that an edit made elsewhere
+    meanwhile finds its entry. Counts as a delete."""
+    ops: Ops = {key: GONE for key in raw if not key.startswith("$") or key.startswith("$lens/")}
+    return ops | _changes({f"$deleted/{incarnation}": vector_json(raw)}, raw)
+
+
+# ---- the parts of an edit ---------------------------------------------------------------------------------------
+def _write(
+    fields: list[Field],
+    values: Values,
+    raw: Raw,
+    seen: Raw | None,
+    place: str,
+    schema: Schema,
+    new_id: Callable[[], str],
+) -> Ops:
+    """Cell changes of every field given, in the order of the declaration."""
+    ops: Ops = {}
+    for field in fields:
+        now = _cells(raw, field.name)
+        known = None if seen is None else _cells(seen, field.name)
+        try:
+            ops |= field.kind.write(field.name, now, values[field.name], seen=known, new_id=new_id)
+        except KindMismatch as error:
+            hint = _HINTS.get(field.kind.name.partition("(")[0], "")
+            raise WrongKind(
+                f"{place}, field {field.name!r}: expected {error.expected}, given {error.given} "
+                f"({schema.name} {schema.release(schema.version)}).{hint}"
+            ) from None
+    return ops
+
+
+_HINTS = {
+    "tags": " Pass a set of texts, or add(...) and remove(...).",
+    "items": " Pass a list, or add(...) and remove(...).",
+    "instant": " Pass a datetime with a time zone.",
+    "text": " Pass a str, or None to clear it.",
+    "secret": " Pass a str, or None to clear it.",
+    "note": " Pass a str, or None to clear it.",
+    "number": " Pass an int or a finite float, or None to clear it.",
+    "flag": " Pass True or False, or None to clear it.",
+}
+
+
+def _cells(raw: Raw, name: str) -> Raw:
+    """Every cell of a field, fitting or not: ids and positions in use must not be taken again."""
+    return {key: value for key, value in raw.items() if owner(key) == name}
+
+
+def _settle(cells: Ops, raw: Raw, judgement: Judgement, schema: Schema) -> Ops:
+    """From the names that are shown down to the names that are stored. The chain of lenses is empty so far, so these
+    are the same; with lenses, new cells, marks and old cells are settled here, newest lens first."""
+    return cells
+
+
+def _changes(ops: Ops, raw: Raw) -> Ops:
+    """Only what differs from what is stored; 1, 1.0 and True are not the same."""
+    return {
+        key: value
+        for key, value in ops.items()
+        if (key in raw if value is GONE else key not in raw or type(raw[key]) is not type(value) or raw[key] != value)
+    }
+
+
+def _sign(cells: Ops, raw: Raw, line: tuple[EntryType, ...]) -> Ops:
+    """Stamps and critical marks of what is stored: the version that each type of the lineage needs for it."""
+    stored = {
+        split.name
+        for key, value in cells.items()
+        if value is not None and value is not GONE and (split := split_key(key)) is not None and split.sep != "@"
+    }
+    ops: Ops = {}
+    for kind in line:
+        for field in kind.fields:
+            if field.name in stored:
+                ops[f"$schema/{kind.name}/{max(field.since, kind.since)}"] = True
+                if field.critical:
+                    ops[f"$critical/{field.name}"] = field.critical
+    return _changes(ops, raw)
+
+
+def _touch(raw: Raw, incarnation: str, now_ms: int) -> Ops:
+    return {f"$edited/{incarnation}": next_edit(raw, incarnation, now_ms)}
+
+
+# ---- refusals ---------------------------------------------------------------------------------------------------
+def _fields(schema: Schema, kind: EntryType, values: Values, place: str) -> list[Field]:
+    """The fields that are given, in the order of the declaration, all of them writable here."""
+    for name in values:
+        field = kind.field(name)
+        if field is None:
+            known = [f.name for f in schema.fields_here(kind) if not schema.retired(f)]
+            hint = near(name, known) or f" It has {listing(known, most=12)}."
+            raise UnknownField(f"{place}: {kind.name!r} has no field {name!r}.{hint}")
+        if not schema.here(field):
+            raise UnknownField(f"{place}: field {name!r} {_not_here(field, schema)}")
+        if schema.retired(field):
+            raise RetiredField(f"{place}: field {name!r} {_retired(field, schema)}{_successor(kind, name, schema)}")
+    return [field for field in kind.fields if field.name in values]
+
+
+def _not_here(thing: EntryType | Field, schema: Schema) -> str:
+    """Why a declared type or field is not here, and what to do."""
+    if thing.since > schema.version:
+        here = schema.release(schema.version)
+        return f"exists from {schema.release(thing.since)} on; this device runs {here}: update the application here."
+    where = platforms(thing.platforms or ())
+    return f"exists only on {where}, and this is {platforms([schema.platform])}: do it on one of those."
+
+
+def _retired(thing: EntryType | Field, schema: Schema) -> str:
+    since = schema.release(thing.until) if thing.until is not None else "an earlier version"
+    return f"is retired since {since}: it can be read, not written."
+
+
+def _successor(kind: EntryType, name: str, schema: Schema) -> str:
+    for lens in kind.lenses:
+        if name in lens.old and lens.since is not None and lens.since <= schema.version:
+            return f" Write {listing([repr(new) for new in lens.new])} instead."
+    return ""
+
+
+def _refuse_type(schema: Schema, name: str) -> NoReturn:
+    kind = schema.types.get(name)
+    if kind is None:
+        known = [t for t in schema.types if schema.active(t)]
+        hint = near(name, known) or (f" Known here: {listing(sorted(known), most=12)}." if known else "")
+        raise UnknownType(f"no entry type {name!r} is declared.{hint}")
+    if not schema.here(kind):
+        raise UnknownType(f"entry type {name!r} {_not_here(kind, schema)}")
+    instead = f" Add a {kind.converts.to!r} instead." if kind.converts is not None else ""
+    raise UnknownType(f"entry type {name!r} {_retired(kind, schema)}{instead}")
+
+
+def _refuse_edit(entry_id: str, judgement: Judgement, schema: Schema) -> NoReturn:
+    decision = judgement.decision
+    label = judgement.shape.line[-1].label if judgement.shape.line else "entry"
+    if decision.status is Status.TRASHED:
+        why = "is in the trash: restore it first."
+    elif decision.status is Status.ARCHIVED:
+        retired = _retired(judgement.shape.line[-1], schema)
+        why = f"is of a type that {retired} Apply the upgrade plan to convert it, or export it."
+    elif decision.reason == Reason.PLATFORM:
+        why = "can only be shown on another platform: edit it there."
+    elif decision.reason == Reason.VERSION:
+        why = "needs a newer version: update the application here, or edit it on a device that has it."
+    else:  # an unknown critical field, whether it hides the entry or only locks it
+        names = listing([repr(name) for name in sorted(judgement.unknown)])
+        why = (
+            f"holds what this version does not know ({names}) and is marked critical: "
+            "update the application here, or edit it on a device that has it."
+        )
+    raise NotEditable(f"{label} {entry_id} {why}")

@@ -1,0 +1,262 @@
+"""What a person should be told about a vault on this device: structured, counted as entries change, and readable.
+
+Theory. Each entry contributes *facts*: small keys that say what is not shown and why, free of labels, devices and
+language. A view adds and subtracts facts as entries come and go (so an update costs what changed, not what there is),
+and turns the sums into :class:`Notice` only when somebody looks, with the names that the context knows by then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple
+
+from vaultsync.schema.cells import stamps
+from vaultsync.schema.types import Schema
+from vaultsync.view.context import Context, Need, newer_stamps
+from vaultsync.view.decide import Reason, Status
+from vaultsync.view.entry import Entry
+from vaultsync.view.words import clean, count, listing, platforms
+
+__all__ = ["Fact", "Notice", "NoticeKind", "Part", "facts", "notices"]
+
+_MOST_PARTS = 8  # a sentence names this many groups, the largest first
+
+
+class NoticeKind(Enum):
+    """What a notice is about."""
+
+    HIDDEN = "hidden"  # entries that cannot be shown here
+    FLAGGED = "flagged"  # entries that are shown in part
+    ARCHIVED = "archived"  # entries of types that are retired here
+    DRIFT = "drift"  # a declaration was changed after it was published (for developers)
+    DOWNGRADE = "downgrade"  # this device last ran a newer version
+
+
+class Fact(NamedTuple):
+    """What one entry adds to the notices. With ``reason`` "" it counts the entry itself, once for its kind."""
+
+    kind: str
+    reason: str = ""  # "version", "platform", "critical", "unreadable"
+    type: str = ""  # as shown, or as stored if it is not shown
+    origin: str = ""  # the primary type as stored
+    field: str = ""
+    low: int = 0  # the stamps that are newer than this device, lowest and highest; 0: none
+    high: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One group of a notice: so many entries of one type (and field) that need the same."""
+
+    count: int
+    type: str
+    type_label: str
+    reason: str
+    versions: tuple[int, int] | None = None  # the version needed lies between these; None: not a matter of version
+    platforms: frozenset[str] = frozenset()
+    devices: tuple[str, ...] = ()  # names of the person's devices that show it
+    field: str | None = None
+    field_label: str | None = None
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something to tell a person. ``str()`` is the sentence; the attributes are for programs."""
+
+    kind: NoticeKind
+    count: int
+    parts: tuple[Part, ...] = ()
+    text: str = ""
+
+    @property
+    def type_label(self) -> str | None:
+        """The type it is about, when it is about one."""
+        labels = {part.type_label for part in self.parts}
+        return labels.pop() if len(labels) == 1 else None
+
+    @property
+    def versions(self) -> tuple[int, int] | None:
+        """The lowest version that shows some of it, and the lowest that shows all, where versions matter."""
+        found = [part.versions for part in self.parts if part.versions]
+        return (min(low for low, _ in found), max(high for _, high in found)) if found else None
+
+    @property
+    def platforms(self) -> frozenset[str]:
+        """Every platform that shows some of it, where platforms matter."""
+        return frozenset().union(*(part.platforms for part in self.parts))
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Names of the person's devices that show some of it."""
+        return tuple(sorted({name for part in self.parts for name in part.devices}))
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def facts(entry: Entry, schema: Schema) -> list[Fact]:
+    """What an entry adds to the notices of a view; nothing when it is complete or in the trash."""
+    judgement = entry._judgement
+    decision, origin = judgement.decision, judgement.primary
+    if decision.status in (Status.COMPLETE, Status.TRASHED):
+        return []
+    if decision.status is Status.ARCHIVED:
+        return [Fact("archived"), Fact("archived", "retired", entry.type, origin)]
+    low, high = newer_stamps(entry._raw, schema)
+    if decision.status is Status.FLAGGED:
+        found = [Fact("flagged")]
+        for name in decision.missing:
+            known = name in judgement.shape.known
+            found.append(
+                Fact("flagged", "unreadable", entry.type, origin, name)
+                if known
+                else Fact("flagged", "missing", entry.type, origin, name, low, high)
+            )
+        return found
+    found = [Fact("hidden")]
+    if decision.reason == Reason.CRITICAL:
+        withholding = sorted(n for n in judgement.unknown if entry._raw.get(f"$critical/{n}") == "read")
+        return found + [Fact("hidden", "critical", entry.type, origin, n, low, high) for n in withholding]
+    if decision.reason == Reason.PLATFORM:
+        shown = next((t for t in sorted(judgement.readable, key=lambda t: t != origin) if schema.known(t)), origin)
+        return [*found, Fact("hidden", "platform", shown, origin)]
+    stamped = stamps(entry._raw)
+    first = min((versions[0] for name in judgement.readable if (versions := stamped.get(name))), default=0)
+    return [*found, Fact("hidden", "version", origin, origin, "", first, first)]
+
+
+class _Group(NamedTuple):
+    """Facts that come to the same for a person."""
+
+    reason: str
+    type: str
+    label: str
+    need: Need
+    field: str = ""
+    field_label: str = ""
+
+
+def notices(sums: Iterable[tuple[Fact, int]], schema: Schema, context: Context) -> tuple[Notice, ...]:
+    """The notices for these sums, the most urgent first."""
+    totals: dict[str, int] = {}
+    groups: dict[str, dict[_Group, int]] = {}
+    for fact, number in sums:
+        if not fact.reason:
+            totals[fact.kind] = number
+            continue
+        group, found = _group(fact, schema, context), groups.setdefault(fact.kind, {})
+        found[group] = found.get(group, 0) + number
+    made = [_downgrade(schema, context)]
+    for kind, make in (("hidden", _hidden), ("flagged", _flagged), ("archived", _archived)):
+        if kind in totals:
+            parts = [_part(group, number, schema, context) for group, number in groups.get(kind, {}).items()]
+            made.append(make(totals[kind], sorted(parts, key=lambda part: (-part.count, part.text))))
+    return (*(notice for notice in made if notice), *_drift(schema, context))
+
+
+def _group(fact: Fact, schema: Schema, context: Context) -> _Group:
+    types = (fact.origin, fact.type)
+    label = context.type_label(fact.type, schema)
+    if not fact.field:
+        return _Group(fact.reason, fact.type, label, context.need_type(fact.type, fact.low, schema))
+    need = Need()
+    if fact.reason != "unreadable":
+        need = context.need_field(fact.field, types, (fact.low, fact.high), schema)
+    return _Group(fact.reason, fact.type, label, need, fact.field, context.field_label(fact.field, types, schema))
+
+
+def _part(group: _Group, number: int, schema: Schema, context: Context) -> Part:
+    need, some, many = group.need, count(number, group.label), number != 1
+    able, them = context.able(need), "them" if many else "it"
+    if group.reason == "retired":
+        words, able = some + (f" (retired in {context.release(need.until, schema)})" if need.until else ""), ()
+    elif group.reason == "unreadable":
+        words, able = f"{group.field_label} of {some} can't be read", ()
+    elif group.reason == "critical":
+        words = f"{some} {'hold' if many else 'holds'} {group.field_label}, which {_needs(need, schema, context)}"
+    elif group.field:
+        words, them = f"{group.field_label} of {some} {_needs(need, schema, context)}", "it"
+    else:
+        words = f"{some} {_needs(need, schema, context, many=many)}"
+    if able:
+        words += f" ({listing(able)} can {'show' if group.reason == 'missing' else 'open'} {them})"
+    reason = group.reason
+    if reason == "missing":
+        reason = Reason.PLATFORM if need.elsewhere(schema) and not need.versions(schema) else Reason.VERSION
+    return Part(
+        number,
+        group.type,
+        group.label,
+        reason,
+        need.versions(schema),
+        need.elsewhere(schema),
+        able,
+        group.field or None,
+        group.field_label or None,
+        words,
+    )
+
+
+def _needs(need: Need, schema: Schema, context: Context, *, many: bool = False) -> str:
+    """``needs 12.0 or later``, ``is available on macOS and Windows``, or both."""
+    verb, be = ("need", "are") if many else ("needs", "is")
+    elsewhere, versions = need.elsewhere(schema), need.versions(schema)
+    where = f"{be} available on {platforms(elsewhere)}" if elsewhere else ""
+    if versions is None:
+        return where or f"{verb} a newer version"
+    low, high = (context.release(version, schema) for version in versions)
+    if need.until:
+        text = f"{verb} {low} or later, before {context.release(need.until, schema)}"
+    else:
+        text = f"{verb} {low} or later" if low == high else f"{verb} a version between {low} and {high}, or later"
+    return f"{text} and {where}" if where else text
+
+
+def _sentence(head: str, parts: list[Part]) -> str:
+    texts = [part.text for part in parts[:_MOST_PARTS]]
+    if len(parts) > _MOST_PARTS:
+        texts.append(f"and {count(len(parts) - _MOST_PARTS, 'other group')}")
+    return f"{head}: {'; '.join(texts)}."
+
+
+def _hidden(total: int, parts: list[Part]) -> Notice:
+    head = f"{count(total, 'entry')} can't be shown here"
+    return Notice(NoticeKind.HIDDEN, total, tuple(parts), _sentence(head, parts))
+
+
+def _flagged(total: int, parts: list[Part]) -> Notice:
+    head = f"Some data of {count(total, 'entry')} can't be shown here"
+    return Notice(NoticeKind.FLAGGED, total, tuple(parts), _sentence(head, parts))
+
+
+def _archived(total: int, parts: list[Part]) -> Notice:
+    head = f"{count(total, 'entry')} {'is' if total == 1 else 'are'} of a type that is no longer supported"
+    they = "It can" if total == 1 else "They can"
+    text = f"{_sentence(head, parts)} {they} be read and exported, but not edited."
+    return Notice(NoticeKind.ARCHIVED, total, tuple(parts), text)
+
+
+def _downgrade(schema: Schema, context: Context) -> Notice | None:
+    if context.last_version is None or context.last_version <= schema.version:
+        return None
+    newer, here = context.release(context.last_version, schema), context.release(schema.version, schema)
+    text = (
+        f"This device last used {newer} and now runs {here}. "
+        "Nothing is lost: what needs the newer version is kept and synced, but not shown."
+    )
+    return Notice(NoticeKind.DOWNGRADE, 1, (), text)
+
+
+def _drift(schema: Schema, context: Context) -> list[Notice]:
+    """One notice a declaration that was changed after it was published."""
+    made = []
+    for drift in context.drift:
+        label, release = context.type_label(drift.type, schema), context.release(drift.version, schema)
+        details = "; ".join(map(clean, drift.details))
+        text = f"{label} is declared differently than it was published for {release}: {details}."
+        part = Part(1, drift.type, label, "drift", (drift.version, drift.version), text=str(drift))
+        made.append(Notice(NoticeKind.DRIFT, 1, (part,), text))
+    return made
