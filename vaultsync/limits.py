@@ -58,6 +58,9 @@ MAX_CENSUS_ROW_BYTES: Final = 4 << 10
 CENSUS_REFRESH_MS: Final = 7 * 24 * 3600 * 1000
 """A device writes its own census row when something in it changed, or after this long."""
 
+MAX_DEVICE_NAME_CHARS: Final = 64
+"""A device's name, as people type it; stored in every census row."""
+
 # ---- store ------------------------------------------------------------------------------------------------------
 SEGMENT_BYTES: Final = 64 << 10
 """Snapshot segments: a damaged page costs one segment, not the snapshot."""

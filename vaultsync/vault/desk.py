@@ -1,0 +1,249 @@
+"""The desk: where a person's edits are planned and written, one by one or in batches.
+
+An edit is planned against the newest state under the ledger's lock and written in the same transaction. In a batch the
+caller's code runs without any lock: its edits are gathered in a draft that only the batch's own thread sees, and written
+in one transaction when the block ends.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
+
+from vaultsync.document.layout import ENTRIES, new_ulid
+from vaultsync.errors import QuotaExceeded, UpdateRequired
+from vaultsync.schema.cells import Raw
+from vaultsync.schema.types import Schema
+from vaultsync.vault.draft import Draft
+from vaultsync.vault.environment import Environment
+from vaultsync.vault.ledger import Ledger
+from vaultsync.vault.picture import Picture
+from vaultsync.view.edits import plan_add, plan_delete, plan_purge, plan_resolve, plan_restore, plan_update
+from vaultsync.view.entry import Entry, evaluate
+from vaultsync.view.picture import View
+
+__all__ = ["Desk", "Quota"]
+
+_ELEMENT_ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+
+class Quota:
+    """How many entries the application lets a person keep. ``None`` is no limit.
+
+    Only entries that count are counted: neither deleted, nor readable only as types that are retired here.
+    """
+
+    def __init__(self, max_entries: int | None = None) -> None:
+        if max_entries is not None and (isinstance(max_entries, bool) or max_entries < 0):
+            raise ValueError("a quota is a number of entries, 0 or more")
+        self.max_entries = max_entries
+
+    def __repr__(self) -> str:
+        return f"Quota(max_entries={self.max_entries})"
+
+
+class Desk:
+    """Edits on one vault. Thread-safe; each thread has its own batch."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        schema: Schema,
+        picture: Picture,
+        environment: Environment,
+        written: Callable[[frozenset[str]], None],
+    ) -> None:
+        """``written`` is told the ids of the entries that a transaction changed, after it is durable, under no lock."""
+        self._ledger = ledger
+        self._schema = schema
+        self._picture = picture
+        self._environment = environment
+        self._written = written
+        self._local = threading.local()
+        self.quota = Quota()
+        self.read_only = False
+
+    # ---- batches ----------------------------------------------------------------------------------------------
+    @property
+    def _batch(self) -> Draft | None:
+        draft: Draft | None = getattr(self._local, "draft", None)
+        return draft
+
+    @contextmanager
+    def batch(self) -> Iterator[None]:
+        """Everything inside is one atomic, durable change; nothing of it happened when the block raises."""
+        if self._batch is not None:
+            yield  # nested batches join
+            return
+        draft = self._local.draft = Draft(self._stored)
+        try:
+            yield
+        finally:
+            self._local.draft = None
+        self._write(draft)
+
+    @contextmanager
+    def _editing(self) -> Iterator[Draft]:
+        """The batch of this thread, or a draft of one edit that is written at the end of the block."""
+        self._check_writable()
+        if (draft := self._batch) is not None:
+            yield draft
+            return
+        with self._ledger.lock:
+            self._ledger.refresh()
+            draft = Draft(self._stored)
+            yield draft
+            touched = self._commit(draft)
+        self._tell(touched)
+
+    def _write(self, draft: Draft) -> None:
+        if draft:
+            with self._ledger.lock:
+                touched = self._commit(draft)
+            self._tell(touched)
+
+    def _commit(self, draft: Draft) -> frozenset[str]:
+        if not draft:
+            return frozenset()
+        with self._ledger.write() as transaction:
+            edits = draft.edits(transaction.engine, self._ledger.actor.hex())
+            changes = transaction.commit(edits)
+        return frozenset(draft.raws) if changes else frozenset()
+
+    def _tell(self, touched: frozenset[str]) -> None:
+        if touched:
+            self._written(touched)
+
+    def _stored(self, entry_id: str) -> Raw | None:
+        return self._ledger.engine.read(ENTRIES, entry_id)
+
+    def _check_writable(self) -> None:
+        if self.read_only:
+            raise UpdateRequired(
+                "a newer version of the application changed this vault's format: update to edit it here"
+            )
+
+    def sources(self) -> dict[str, str]:
+        """``$source`` -> entry id of every imported entry, whatever its status."""
+        view = self.view()
+        every = (entry for entries in (view.entries, view.archived, view.hidden, view.trash) for entry in entries)
+        return {entry.source: entry.id for entry in every if entry.source is not None}
+
+    # ---- seeing -----------------------------------------------------------------------------------------------
+    def view(self) -> View:
+        """The current view; inside a batch with the batch's own edits."""
+        view = self._picture.current()
+        draft = self._batch
+        return view if draft is None or not draft else view.updated(draft.raws)
+
+    def _entry(self, entry_id: str, raw: Raw) -> Entry:
+        return evaluate(entry_id, raw, self._schema, self._picture.context)
+
+    # ---- edits ------------------------------------------------------------------------------------------------
+    def add(
+        self,
+        type: str,
+        values: Mapping[str, Any],
+        *,
+        source: str | None = None,
+        created: int | None = None,
+        modified: int | None = None,
+    ) -> Entry:
+        """A new entry; ``created`` and ``modified`` (ms) are those of an imported one, else now."""
+        now = self._environment.now_ms()
+        entry_id = new_ulid(now if created is None else created, self._environment.entropy)
+        with self._editing() as draft:
+            self._check_quota(draft)
+            ops = plan_add(
+                self._schema,
+                type,
+                values,
+                incarnation=self._ledger.actor.hex(),
+                now_ms=now if modified is None else modified,
+                new_id=self._element_id,
+                source=source,
+                created=now if created is None else created,
+            )
+            draft.create(entry_id, ops)
+            entry = self._entry(entry_id, draft.raw(entry_id))
+        return entry
+
+    def update(self, entry: Entry | str, values: Mapping[str, Any]) -> Entry:
+        """Write what the caller changed, against what the caller saw."""
+        entry_id = entry if isinstance(entry, str) else entry.id
+        with self._editing() as draft:
+            ops = plan_update(
+                entry_id,
+                draft.raw(entry_id),
+                self._schema,
+                values,
+                seen=None if isinstance(entry, str) else entry,
+                incarnation=self._ledger.actor.hex(),
+                now_ms=self._environment.now_ms(),
+                new_id=self._element_id,
+            )
+            draft.change(entry_id, ops)
+            updated = self._entry(entry_id, draft.raw(entry_id))
+        return updated
+
+    def delete(self, entry: Entry | str) -> None:
+        """Into the trash; covers the edits that the caller saw."""
+        entry_id = entry if isinstance(entry, str) else entry.id
+        with self._editing() as draft:
+            seen = None if isinstance(entry, str) else entry
+            draft.change(entry_id, plan_delete(draft.raw(entry_id), self._ledger.actor.hex(), seen=seen))
+
+    def restore(self, entry: Entry | str) -> Entry:
+        """Out of the trash."""
+        entry_id = entry if isinstance(entry, str) else entry.id
+        with self._editing() as draft:
+            ops = plan_restore(draft.raw(entry_id), self._ledger.actor.hex(), self._environment.now_ms())
+            draft.change(entry_id, ops)
+            restored = self._entry(entry_id, draft.raw(entry_id))
+        return restored
+
+    def purge(self, entry: Entry | str) -> None:
+        """Delete and forget the values."""
+        entry_id = entry if isinstance(entry, str) else entry.id
+        with self._editing() as draft:
+            draft.change(entry_id, plan_purge(draft.raw(entry_id), self._ledger.actor.hex()))
+
+    def resolve(self, entry: Entry | str, field: str, choice: Any) -> Entry:
+        """Write the chosen value over every value that concurrent edits left; counts as an edit even if it is the winner."""
+        entry_id = entry if isinstance(entry, str) else entry.id
+        with self._editing() as draft:
+            raw = draft.raw(entry_id)
+            now = self._environment.now_ms()
+            ops = plan_resolve(
+                entry_id,
+                raw,
+                self._schema,
+                field,
+                choice,
+                conflicting=frozenset(self._ledger.engine.conflicts(entry_id)),
+                incarnation=self._ledger.actor.hex(),
+                now_ms=now,
+                new_id=self._element_id,
+            )
+            draft.change(entry_id, ops)
+            resolved = self._entry(entry_id, draft.raw(entry_id))
+        return resolved
+
+    # ---- parts ------------------------------------------------------------------------------------------------
+    def _check_quota(self, draft: Draft) -> None:
+        limit = self.quota.max_entries
+        if limit is None:
+            return
+        view = self.view()
+        if view.counted >= limit:
+            raise QuotaExceeded(
+                f"this vault holds {view.counted} entries that count, and its limit is {limit}: "
+                "delete some, or raise the limit"
+            )
+
+    def _element_id(self) -> str:
+        """Ids of list items and note lines: 60 random bits."""
+        number = int.from_bytes(self._environment.entropy(8), "big")
+        return "".join(_ELEMENT_ALPHABET[number >> shift & 31] for shift in range(0, 60, 5))

@@ -1,0 +1,88 @@
+"""A draft: edits planned but not yet written, each seeing those before it.
+
+One edit is a draft of one; ``vault.batch()`` is a draft of many. Planning is pure (`view.edits`); writing is
+`Ledger.write`. Between the two another process or the background sync may have added changes: the operations are then
+applied on top of those, key by key, as a concurrent edit would be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from vaultsync.document.engine import DELETED, Edit, Engine
+from vaultsync.document.layout import ENTRIES
+from vaultsync.errors import EntryNotFound
+from vaultsync.schema.cells import GONE, Gone, Ops, Raw, Scalar
+
+__all__ = ["Draft"]
+
+
+class Draft:
+    """``base`` reads an entry as it is stored now (``None`` when there is none)."""
+
+    def __init__(self, base: Callable[[str], Raw | None]) -> None:
+        self._base = base
+        self._ops: dict[str, Ops] = {}
+        self._raws: dict[str, Raw] = {}
+        self.added: set[str] = set()
+
+    def __bool__(self) -> bool:
+        return bool(self._ops)
+
+    def raw(self, entry_id: str) -> Raw:
+        """The entry as this draft would leave it. Raises `EntryNotFound`."""
+        raw = self._raws.get(entry_id)
+        if raw is None:
+            raw = self._base(entry_id)
+        if raw is None:
+            raise EntryNotFound(f"there is no entry {entry_id!r} in this vault")
+        return raw
+
+    def create(self, entry_id: str, ops: Ops) -> None:
+        """A new entry."""
+        self.added.add(entry_id)
+        self._merge(entry_id, {}, ops)
+
+    def change(self, entry_id: str, ops: Ops) -> None:
+        """Planned operations on an entry; a later one on the same key replaces an earlier one and takes a later place."""
+        if ops:
+            self._merge(entry_id, self.raw(entry_id), ops)
+
+    def _merge(self, entry_id: str, raw: Raw, ops: Ops) -> None:
+        mine = self._ops.setdefault(entry_id, {})
+        after: dict[str, Scalar] = dict(raw)
+        for key, value in ops.items():
+            mine.pop(key, None)
+            mine[key] = value
+            if value is GONE:
+                after.pop(key, None)
+            else:
+                after[key] = value
+        self._raws[entry_id] = after
+
+    @property
+    def raws(self) -> Mapping[str, Raw]:
+        """Every entry the draft changes, as it would leave it."""
+        return self._raws
+
+    def edits(self, engine: Engine, incarnation: str) -> list[Edit]:
+        """The operations for the document as it is now.
+
+        ``$edited`` is raised above what this incarnation wrote meanwhile (another process of the same device): else a
+        delete elsewhere that saw only the other write would cover this one too.
+        """
+        mine = f"$edited/{incarnation}"
+        edits: list[Edit] = []
+        for entry_id, ops in self._ops.items():
+            stored = None if entry_id in self.added or mine not in ops else engine.read(ENTRIES, entry_id)
+            for key, value in ops.items():
+                if key == mine and stored is not None:
+                    value = _above(value, stored.get(mine))
+                edits.append(Edit(ENTRIES, entry_id, key, DELETED if isinstance(value, Gone) else value))
+        return edits
+
+
+def _above(planned: Scalar | Gone, stored: Scalar) -> Scalar | Gone:
+    if isinstance(planned, int) and isinstance(stored, int):
+        return max(planned, stored + 1)
+    return planned

@@ -1,0 +1,47 @@
+"""What a vault takes from the world around it: time, randomness, the cost of key derivation, the disk.
+
+Everything below the vault gets these as arguments, so a simulated history replays from one seed.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from vaultsync.crypto.primitives import DEFAULT, Argon2Params
+from vaultsync.store import Connect
+
+__all__ = ["REAL", "Environment"]
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Clock, entropy, key-derivation cost and disk of one vault object.
+
+    ``now_ms``     milliseconds since the epoch; shown to people and stored as ``$edited``, never decides a merge
+    ``monotonic``  seconds of a clock that never jumps: for durations and waiting
+    ``entropy``    ``n -> n random bytes``
+    ``argon2``     cost of deriving a key from the password when a vault is made
+    ``weak_keys``  accept parameters below the published bounds: tests only
+    ``connect``    opens a database file; ``None`` for the ordinary way (tests put a faulty disk there)
+    """
+
+    now_ms: Callable[[], int] = _now_ms
+    monotonic: Callable[[], float] = time.monotonic
+    entropy: Callable[[int], bytes] = os.urandom
+    argon2: Argon2Params = DEFAULT
+    weak_keys: bool = False
+    connect: Connect | None = None
+
+    def store_options(self) -> dict[str, Any]:
+        return {} if self.connect is None else {"connect": self.connect}
+
+
+REAL = Environment()

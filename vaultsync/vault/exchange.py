@@ -1,0 +1,339 @@
+"""One exchange with one remote: the I/O around `sync.core`, which decides everything.
+
+A pass lists, fetches, verifies, applies, packs and puts. It may be cut off at any point: what was applied is committed,
+what was packed is stored, and the next pass goes on from there. Nothing here holds a lock while it talks to the remote.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from vaultsync.crypto.roster_entry import Entry, open_entry, seal_entry
+from vaultsync.errors import (
+    MissingDependencies,
+    ObjectMissing,
+    Refused,
+    UpdateRequired,
+    VaultClosed,
+)
+from vaultsync.remote.port import Remote
+from vaultsync.store import Envelope
+from vaultsync.sync import events as ev
+from vaultsync.sync import names
+from vaultsync.sync.core import Core
+from vaultsync.sync.report import Finding, SyncReport
+from vaultsync.vault.environment import Environment
+from vaultsync.vault.identity import ROSTER, Identity
+from vaultsync.vault.ledger import Ledger
+from vaultsync.vault.parcels import Incomplete, Parcel, open_parcel, pack_own, tips
+
+__all__ = ["HEARD", "Exchange", "Progress"]
+
+HEARD = "heard/"
+"""State, by chain: when its writer sealed the last envelope that was applied here (ms, that device's clock)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a running sync is: envelopes and bytes so far."""
+
+    sent: int
+    received: int
+    bytes_sent: int
+    bytes_received: int
+
+
+@dataclass
+class _Tally:
+    """What one pass did so far."""
+
+    sent: int = 0
+    received: int = 0
+    bytes_sent: int = 0
+    bytes_received: int = 0
+    entries: set[str] = field(default_factory=set)
+    quarantined: list[str] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+
+
+class Exchange:
+    """Everything between one vault and one remote. Not thread-safe: one pass at a time."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        remote: Remote,
+        remote_id: str,
+        environment: Environment,
+        *,
+        load_identity: Callable[[], Identity],
+        learned: Callable[[Identity], None] = lambda identity: None,
+        merged: Callable[[frozenset[str]], None] = lambda entries: None,
+        progress: Callable[[Progress], None] = lambda progress: None,
+    ) -> None:
+        """``load_identity`` reads this device's identity from the store; ``learned`` is told when the roster grew.
+
+        ``merged`` is told which entries a committed unit touched, ``progress`` how far a pass is; both under no lock.
+        """
+        self.remote = remote
+        self.remote_id = remote_id
+        self._ledger = ledger
+        self._environment = environment
+        self._load_identity = load_identity
+        self._identity = load_identity()
+        self._epochs = self._identity.epoch_keys()
+        self._learned = learned
+        self._merged = merged
+        self._progress = progress
+        self._core: Core | None = None
+        self._news = -1
+        self._parcels: dict[str, Parcel] = {}
+        self._refused: dict[str, bytes] = {}
+        self._tally = _Tally()
+
+    def run(self, stop: threading.Event | None = None, *, receive_only: bool = False) -> SyncReport:
+        """One pass, until there is nothing more to do; with ``receive_only`` nothing is packed or put. The caller holds the
+        store's pusher lock, unless nobody else knows the store yet.
+
+        Raises `RemoteError` when the remote fails (what was done so far is kept), `StoreError`, and `VaultClosed` when
+        ``stop`` is set meanwhile.
+        """
+        started = self._environment.monotonic()
+        self._tally = _Tally()
+        core = self._ready_core()
+        try:
+            missing = self._pull_roster(core)
+            if not receive_only:
+                self._put_roster(missing)
+                self._put_account()
+                pack_own(self._ledger, self._identity, self._environment)
+                self._tell_sealed(core)
+            self._list(core)
+            while decision := core.decide():
+                self._carry_out(core, decision, stop)
+        except BaseException:
+            self._core = None  # what was handed out has no outcome: begin anew from the store
+            self._parcels.clear()
+            self._refused.clear()
+            raise
+        tally = self._tally
+        return SyncReport(
+            tally.sent,
+            tally.received,
+            len(tally.entries),
+            tally.bytes_sent,
+            tally.bytes_received,
+            self._environment.monotonic() - started,
+            core.waiting(),
+            tuple(tally.quarantined),
+            tuple(tally.findings),
+        )
+
+    # ---- beginning --------------------------------------------------------------------------------------------
+    def _ready_core(self) -> Core:
+        """The core of the last pass, or a new one from the store when another process wrote meanwhile."""
+        self._ledger.refresh()
+        if self._core is None or self._news != self._ledger.news:
+            self._set_identity(self._load_identity())
+            with self._ledger.store.write() as writing:
+                writing.add_remote(self.remote_id)
+            with self._ledger.store.read() as reading:
+                self._core = Core(
+                    self._identity.vault_id,
+                    tips(reading, self._identity),
+                    own=self._identity.chain.id,
+                    roster=self._chains(),
+                    outbox=[envelope.name for envelope in reading.undelivered(self.remote_id)],
+                    quarantined=reading.quarantined_names(),
+                )
+            self._news = self._ledger.news
+            self._parcels.clear()
+        return self._core
+
+    def _set_identity(self, identity: Identity) -> None:
+        self._identity = identity
+        self._epochs = identity.epoch_keys()
+
+    def _chains(self) -> list[bytes]:
+        return [chain for member in self._identity.roster.members.values() for chain in member.chains]
+
+    def _tell_sealed(self, core: Core) -> None:
+        """Tell the core of own envelopes it does not know yet: just packed, or by another process."""
+        chain = self._identity.chain.id
+        known = core.tips().get(chain)
+        with self._ledger.store.read() as reading:
+            sealed = [(e.name, e.env_id) for e in reading.envelopes(chain, after=known.seq if known else 0) if e.own]
+        for name, env_id in sealed:
+            core.receive(ev.Sealed(name, env_id))
+
+    # ---- roster and account -----------------------------------------------------------------------------------
+    def _pull_roster(self, core: Core) -> list[Entry]:
+        """Merge entries that are new here; returns those that are missing there."""
+        listed = {}
+        for name in self.remote.list(names.roster_prefix(self._identity.vault_id)):
+            if (parsed := names.parse_roster(name)) is not None:
+                listed[parsed.digest] = name
+        roster = self._identity.roster
+        unknown = [
+            (digest, name)
+            for digest, name in listed.items()
+            if not roster.knows(digest) and digest not in roster.refused
+        ]
+        fetched = [data for digest, name in unknown if (data := self._roster_entry(name, digest)) is not None]
+        if fetched:
+            merged = self._identity.with_roster(fetched)
+            new = [entry for entry in merged.roster.log if not roster.knows(entry.hash)]
+            if new:
+                with self._ledger.write() as transaction:
+                    for entry in new:
+                        transaction.set_state(ROSTER + entry.hash.hex(), entry.data)
+            self._set_identity(merged)
+            self._learned(merged)
+            core.receive(ev.RosterChanged(self._chains()))
+        return [entry for entry in self._identity.roster.log if entry.hash not in listed]
+
+    def _put_roster(self, missing: Iterable[Entry]) -> None:
+        """Before envelopes: whoever fetches those needs its keys."""
+        vault_id, roster_key = self._identity.vault_id, self._identity.roster_key
+        for entry in missing:
+            sealed = seal_entry(entry.data, vault_id=vault_id, roster_key=roster_key, entropy=self._environment.entropy)
+            self._put(names.roster_name(vault_id, entry.n, entry.hash), sealed)
+
+    def _roster_entry(self, name: str, digest: bytes) -> bytes | None:
+        identity = self._identity
+        try:
+            data = self.remote.get(name)
+            return open_entry(data, vault_id=identity.vault_id, roster_key=identity.roster_key, hash=digest)
+        except (ObjectMissing, Refused, UpdateRequired):
+            return None  # not there yet, half written, or not ours: looked at again with the next pass
+
+    def _put_account(self) -> None:
+        account = self._identity.account
+        if account.number:
+            name = names.account_name(account.locator, account.number, account.digest)
+            if name not in self.remote.list(names.account_prefix(account.locator)):
+                self._put(name, account.data)
+
+    def _put(self, name: str, data: bytes) -> None:
+        self.remote.put(name, data)
+        self._tally.bytes_sent += len(data)
+
+    # ---- envelopes --------------------------------------------------------------------------------------------
+    def _list(self, core: Core) -> None:
+        for prefix in core.prefixes():
+            core.receive(ev.Listed(prefix, self.remote.list(prefix)))
+
+    def _carry_out(self, core: Core, decision: ev.Decision, stop: threading.Event | None) -> None:
+        self._tally.findings += decision.findings
+        for chain in decision.compare:
+            self._compare(core, chain)
+        self._note(decision)
+        for name in (*decision.put, *decision.heal):
+            _check(stop)
+            self._send(core, name)
+        for name in decision.fetch:
+            _check(stop)
+            core.receive(self._fetch(name))
+        for unit in decision.apply:
+            _check(stop)
+            if not self._apply(core, unit):
+                break
+
+    def _compare(self, core: Core, chain: bytes) -> None:
+        with self._ledger.store.read() as reading:
+            held = [envelope.name for envelope in reading.envelopes(chain)]
+            undelivered = {envelope.name for envelope in reading.undelivered(self.remote_id)}
+        core.receive(ev.Holds(chain, held, [name for name in held if name in undelivered]))
+
+    def _note(self, decision: ev.Decision) -> None:
+        """Deliveries and quarantines, as decided."""
+        if not (decision.confirmed or decision.quarantine or decision.release):
+            return
+        with self._ledger.store.write() as writing:
+            for name in decision.confirmed:
+                writing.mark_delivered(self.remote_id, name)
+            for name in decision.release:
+                writing.unquarantine(name)
+            for name, error in decision.quarantine:
+                parcel = self._parcels.pop(name, None)
+                data = parcel.data if parcel else self._refused.pop(name, b"")
+                writing.quarantine(name, f"{type(error).__name__}: {error}", data)
+                self._tally.quarantined.append(name)
+
+    def _send(self, core: Core, name: str) -> None:
+        with self._ledger.store.read() as reading:
+            stored: Envelope | None = reading.envelope(name)
+        if stored is None:
+            return
+        self._put(name, stored.data)
+        with self._ledger.store.write() as writing:
+            writing.mark_delivered(self.remote_id, name)
+        core.receive(ev.Put(name))
+        self._tally.sent += 1
+        self._report_progress()
+
+    def _fetch(self, name: str) -> ev.Event:
+        try:
+            data = self.remote.get(name)
+            self._tally.bytes_received += len(data)
+            parcel = open_parcel(name, data, self._identity, self._epochs)
+        except Incomplete:
+            return ev.Incomplete(name)
+        except Refused as error:
+            self._refused[name] = data
+            return ev.Failed(name, error)
+        except (ObjectMissing, UpdateRequired) as error:
+            return ev.Failed(name, error)
+        self._parcels[name] = parcel
+        own = {change.hash for change in parcel.changes}
+        engine = self._ledger.engine
+        deps = {dep for change in parcel.changes for dep in change.deps if dep not in own and not engine.has(dep)}
+        return ev.Opened(
+            name,
+            parcel.env_id,
+            parcel.header.prev,
+            frozenset(own),
+            frozenset(deps),
+            parcel.body.frontier,
+            parcel.group,
+        )
+
+    def _apply(self, core: Core, unit: ev.Unit) -> bool:
+        """One unit in one transaction, whole or not at all; ``False`` when it failed and the rest was taken back."""
+        parcels = [self._parcels[name] for name in unit.names]
+        try:
+            with self._ledger.write() as transaction:
+                changes = [change for parcel in parcels for change in parcel.changes]
+                transaction.apply(changes, actor=unit.chain)
+                for parcel in parcels:
+                    header = parcel.header
+                    transaction.store.put_envelope(
+                        parcel.name, unit.chain, header.seq, parcel.env_id, header.kind, parcel.data, False
+                    )
+                transaction.set_state(HEARD + unit.chain.hex(), str(parcels[-1].body.wall_ms).encode())
+                touched = frozenset(transaction.touches.entries)
+        except (Refused, MissingDependencies) as error:
+            core.receive(ev.Failed(unit.names[0], error))
+            return False
+        core.receive(ev.Applied(unit.names))
+        for name in unit.names:
+            del self._parcels[name]
+        self._tally.received += len(unit.names)
+        self._tally.entries |= touched
+        self._report_progress()
+        self._merged(touched)
+        return True
+
+    def _report_progress(self) -> None:
+        tally = self._tally
+        self._progress(Progress(tally.sent, tally.received, tally.bytes_sent, tally.bytes_received))
+
+    def close(self) -> None:
+        self.remote.close()
+
+
+def _check(stop: threading.Event | None) -> None:
+    if stop is not None and stop.is_set():
+        raise VaultClosed("the vault is being closed")

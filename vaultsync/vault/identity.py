@@ -1,0 +1,157 @@
+"""Who this device is in its vault, and everything it must keep to go on being that: kept sealed in the store.
+
+``identity``        JSON: vault id, seed of the device's keys, device name, current chain, roster key
+``account``         the account slot as it lies on every remote: locator, number, bytes
+``roster/<hash>``   one roster entry each, as signed
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from vaultsync.crypto.account import AccountContents
+from vaultsync.crypto.keys import Chain, DeviceKeys, EpochKey
+from vaultsync.crypto.roster import Claim, Roster
+from vaultsync.errors import DamagedStore, MalformedRoster
+from vaultsync.vault.environment import Environment
+
+__all__ = ["ROSTER", "AccountSlot", "Identity", "Rows"]
+
+Rows = Mapping[str, bytes]
+"""Names in the sealed state and their values."""
+
+IDENTITY = "identity"
+ACCOUNT = "account"
+ROSTER = "roster/"
+"""Prefix of the names under which roster entries are stored; their hash in hex follows."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccountSlot:
+    """The sealed account as it lies on a remote."""
+
+    locator: bytes
+    number: int
+    data: bytes
+
+    @property
+    def digest(self) -> bytes:
+        """The part of its name on a remote that tells whether its bytes are whole."""
+        return hashlib.sha256(self.data).digest()[:16]
+
+    def to_bytes(self) -> bytes:
+        return self.locator + self.number.to_bytes(4, "big") + self.data
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> AccountSlot:
+        return cls(data[:16], int.from_bytes(data[16:20], "big"), data[20:])
+
+
+@dataclass(frozen=True)
+class Identity:
+    """One device of one vault. Immutable; a new chain or roster gives a new one."""
+
+    vault_id: bytes
+    keys: DeviceKeys
+    name: str
+    chain: Chain
+    roster_key: bytes
+    account: AccountSlot
+    roster: Roster
+
+    @property
+    def device_id(self) -> str:
+        """Lowercase hex, as in the census."""
+        return self.keys.public.id.hex()
+
+    @property
+    def incarnation(self) -> str:
+        """The current chain in hex, as in ``$edited/<incarnation>``."""
+        return self.chain.id.hex()
+
+    def epoch_keys(self) -> dict[bytes, EpochKey]:
+        """Every epoch key this device reaches, by epoch id."""
+        return self.roster.epoch_keys(self.keys)
+
+    # ---- making one -------------------------------------------------------------------------------------------
+    @classmethod
+    def found(cls, name: str, recovery: DeviceKeys, environment: Environment) -> tuple[Identity, AccountContents]:
+        """The first device of a new vault; the account still has to be sealed (`with_account`)."""
+        keys = DeviceKeys.generate(environment.entropy)
+        chain = Chain.new(keys.public.id, environment.entropy)
+        roster, _ = Roster.found(recovery, keys, chain, entropy=environment.entropy)
+        roster_key = environment.entropy(32)
+        contents = AccountContents(recovery, roster.vault_id, roster_key, roster.head)
+        none = AccountSlot(bytes(16), 0, b"")
+        return cls(roster.vault_id, keys, name, chain, roster_key, none, roster), contents
+
+    @classmethod
+    def added(
+        cls, name: str, contents: AccountContents, account: AccountSlot, roster: Roster, environment: Environment
+    ) -> Identity:
+        """A further device, let in by the recovery identity that the account slot holds.
+
+        Raises `MalformedRoster` when the roster shown lacks the entry that the account slot vouches for.
+        """
+        if not roster.knows(contents.roster_head):
+            raise MalformedRoster("the remote does not show the list of devices that this account was sealed with")
+        keys = DeviceKeys.generate(environment.entropy)
+        chain = Chain.new(keys.public.id, environment.entropy)
+        roster, _ = roster.add_device(contents.recovery, Claim.make(keys, chain, vault_id=contents.vault_id))
+        return cls(contents.vault_id, keys, name, chain, contents.roster_key, account, roster)
+
+    def with_account(self, account: AccountSlot) -> Identity:
+        return replace(self, account=account)
+
+    def with_roster(self, entries: Iterable[bytes]) -> Identity:
+        return replace(self, roster=self.roster.merge(entries))
+
+    def with_new_chain(self, environment: Environment) -> Identity:
+        """A new incarnation: a further chain of this device, announced in the roster."""
+        chain = Chain.new(self.keys.public.id, environment.entropy)
+        roster, _ = self.roster.add_chain(self.keys, chain)
+        return replace(self, chain=chain, roster=roster)
+
+    # ---- keeping it -------------------------------------------------------------------------------------------
+    def rows(self) -> dict[str, bytes]:
+        """Everything to store. Secret: to be sealed."""
+        core = {
+            "vault": self.vault_id.hex(),
+            "seed": self.keys.to_bytes().hex(),
+            "name": self.name,
+            "nonce": self.chain.nonce.hex(),
+            "roster_key": self.roster_key.hex(),
+        }
+        return {
+            IDENTITY: json.dumps(core, sort_keys=True).encode(),
+            ACCOUNT: self.account.to_bytes(),
+            **self.roster_rows(),
+        }
+
+    def roster_rows(self) -> dict[str, bytes]:
+        return {ROSTER + entry.hash.hex(): entry.data for entry in self.roster.log}
+
+    @classmethod
+    def load(cls, core: bytes | None, account: bytes | None, roster: Rows) -> Identity:
+        """From stored rows. Raises `DamagedStore` when one is missing."""
+        if core is None or account is None or not roster:
+            raise DamagedStore(
+                "this vault file lacks the keys of its device: join the vault again with the recovery code",
+                lost=("the keys of this device",),
+                whole=("the entries",),
+            )
+        stored = json.loads(core)
+        keys = DeviceKeys.from_bytes(bytes.fromhex(stored["seed"]))
+        vault_id = bytes.fromhex(stored["vault"])
+        return cls(
+            vault_id,
+            keys,
+            stored["name"],
+            Chain.of(keys.public.id, bytes.fromhex(stored["nonce"])),
+            bytes.fromhex(stored["roster_key"]),
+            AccountSlot.from_bytes(account),
+            Roster.load(vault_id, roster.values()),
+        )

@@ -1,0 +1,199 @@
+"""Parcels: own changes into sealed envelopes, and fetched envelopes back into verified changes.
+
+Packing happens once. An envelope gets its number and predecessor, is sealed and stored in one transaction, and only then
+put anywhere; whatever fails afterwards, the same bytes are put again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from vaultsync import limits
+from vaultsync.crypto import body as bodies
+from vaultsync.crypto import envelope
+from vaultsync.crypto.body import Body
+from vaultsync.crypto.keys import EpochKey
+from vaultsync.document.changes import Change, pack, unpack_changes
+from vaultsync.errors import MalformedEnvelope, UnknownChain
+from vaultsync.store import Reading
+from vaultsync.sync import names
+from vaultsync.sync.events import NO_ENVELOPE, Group, Tip
+from vaultsync.vault.environment import Environment
+from vaultsync.vault.identity import Identity
+from vaultsync.vault.ledger import GroupMark, Ledger, OwnChange
+
+__all__ = ["Incomplete", "Parcel", "open_parcel", "pack_own", "tips"]
+
+STATED = "stated"
+"""State: the frontier as this device's last envelope stated it."""
+
+
+class Incomplete(Exception):
+    """The bytes are not (yet) those that the name promises: cut off, or still being written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """An opened envelope: verified, decrypted, its changes decoded. ``data`` is what is stored and passed on."""
+
+    name: str
+    header: envelope.Header
+    env_id: bytes
+    body: Body
+    changes: tuple[Change, ...]
+    data: bytes
+
+    @property
+    def group(self) -> Group | None:
+        return None if self.body.group is None else Group(*self.body.group)
+
+
+# ---- in -----------------------------------------------------------------------------------------------------------
+def open_parcel(name: str, data: bytes, identity: Identity, epochs: dict[bytes, EpochKey]) -> Parcel:
+    """Verify and open what a remote served under ``name``.
+
+    Raises `Incomplete` when the bytes are not those that the name promises, and otherwise what opening raises: `Refused`
+    of some kind, or `UpdateRequired`.
+    """
+    place = names.parse_envelope(name)
+    if place is None:
+        raise MalformedEnvelope("not the name of an envelope")
+    try:
+        header, env_id = envelope.peek(data)
+    except MalformedEnvelope:
+        raise Incomplete from None
+    if env_id[:16] != place.short:
+        raise Incomplete
+    if (header.vault_id, header.chain_id, header.seq) != (place.vault, place.chain, place.seq):
+        raise MalformedEnvelope("the envelope lies under a name that is not its own")
+    sign_public = identity.roster.sign_public(header.chain_id)
+    epoch = epochs.get(header.epoch_id)
+    if epoch is None:
+        raise UnknownChain("the envelope is sealed under a key that the list of devices here does not tell yet")
+    opened = envelope.open_envelope(data, sign_public=sign_public, epoch=epoch, vault_id=identity.vault_id)
+    body = bodies.decode(opened)
+    changes = tuple(unpack_changes(body.changes, max_bytes=limits.MAX_ENVELOPE_BYTES))
+    _check_contents(header, body, changes, sign_public)
+    return Parcel(name, header, env_id, body, changes, data)
+
+
+def _check_contents(header: envelope.Header, body: Body, changes: Sequence[Change], sign_public: bytes) -> None:
+    if body.count != len(changes) or any(change.actor != header.chain_id for change in changes):
+        raise MalformedEnvelope("the envelope does not hold the changes that it says")
+    if not changes:
+        return
+    if body.tip is None:
+        raise MalformedEnvelope("the envelope's changes are not signed for")
+    last = changes[-1]
+    bodies.verify_tip(sign_public, body.tip, header.vault_id, header.chain_id, last.seq, last.hash)
+
+
+# ---- out ----------------------------------------------------------------------------------------------------------
+class _Part(NamedTuple):
+    """Changes for one envelope, and its place in a batch that is larger than one."""
+
+    changes: list[OwnChange]
+    group: bodies.Group | None
+
+
+def pack_own(ledger: Ledger, identity: Identity, environment: Environment) -> int:
+    """Pack every own change that is in no envelope yet; returns how many envelopes were stored.
+
+    Call it as the only pusher of the store. Packing and sealing happen outside the lock that edits wait for.
+    """
+    chain = identity.chain.id
+    with ledger.store.read() as reading:
+        waiting = [ledger.own_change(row) for row in reading.unpacked(chain)]
+        last = reading.last_envelope(chain, envelope.Kind.CHANGES)
+        frontier = {key: (tip.seq, tip.env_id) for key, tip in tips(reading, identity).items() if key != chain}
+        stated = _stated(ledger.unseal_state(STATED, reading.state(STATED)))
+    if not waiting:
+        return 0
+    seq, prev = (last.seq, last.env_id) if last else (0, NO_ENVELOPE)
+    epoch = identity.epoch_keys()[identity.roster.epoch]
+    sealed = []
+    for part in _parts(waiting):
+        changes = [own.change for own in part.changes]
+        body = Body(
+            roster_head=identity.roster.head,
+            generation=0,
+            frontier={key: tip for key, tip in frontier.items() if stated.get(key) != tip},
+            frontier_digest=bodies.frontier_digest(frontier),
+            count=len(changes),
+            changes=pack([change.chunk for change in changes]),
+            tip=bodies.sign_tip(identity.keys, identity.vault_id, chain, changes[-1].seq, changes[-1].hash),
+            wall_ms=max(0, environment.now_ms()),
+            group=part.group,
+        )
+        seq += 1
+        header = envelope.Header(envelope.Kind.CHANGES, identity.vault_id, chain, epoch.id, seq, prev)
+        made = envelope.seal(header, bodies.encode(body), identity.keys, epoch, environment.entropy)
+        sealed.append((made, changes[-1].seq))
+        prev, stated = made.env_id, frontier
+    with ledger.write() as transaction:
+        now = transaction.store.last_envelope(chain, envelope.Kind.CHANGES)
+        if (now.env_id if now else NO_ENVELOPE) != sealed[0][0].header.prev:
+            return 0  # somebody packed meanwhile after all; nothing of this was stored or put anywhere
+        for made, change_seq in sealed:
+            name = names.envelope_name(identity.vault_id, chain, made.header.seq, made.env_id)
+            transaction.store.put_envelope(
+                name, chain, made.header.seq, made.env_id, envelope.Kind.CHANGES, made.data, True
+            )
+            transaction.store.packed_up_to(chain, change_seq)
+        transaction.set_state(STATED, _stating(frontier))
+    return len(sealed)
+
+
+def _parts(waiting: Sequence[OwnChange]) -> Iterator[_Part]:
+    """Envelopes of about the target size. Those between which a batch was cut are one group, applied as a whole."""
+    parts: list[list[OwnChange]] = [[]]
+    size = 0
+    for own in waiting:
+        if parts[-1] and size + len(own.change.chunk) > limits.ENVELOPE_TARGET_BYTES:
+            parts.append([])
+            size = 0
+        parts[-1].append(own)
+        size += len(own.change.chunk)
+    run: list[list[OwnChange]] = []
+    for part in parts:
+        if run and not _cut_between(run[-1], part):
+            yield from _grouped(run)
+            run = []
+        run.append(part)
+    yield from _grouped(run)
+
+
+def _cut_between(left: list[OwnChange], right: list[OwnChange]) -> bool:
+    mark: GroupMark | None = left[-1].group
+    return mark is not None and right[0].group is not None and right[0].group.id == mark.id
+
+
+def _grouped(run: list[list[OwnChange]]) -> Iterator[_Part]:
+    mark = run[0][-1].group
+    for index, part in enumerate(run):
+        group = bodies.Group(mark.id, index, len(run)) if len(run) > 1 and mark is not None else None
+        yield _Part(part, group)
+
+
+# ---- frontiers ----------------------------------------------------------------------------------------------------
+def tips(reading: Reading, identity: Identity) -> dict[bytes, Tip]:
+    """How far each chain of the roster is applied here. Envelopes are stored in their chain's order and without gaps."""
+    found = {}
+    for member in identity.roster.members.values():
+        for chain in member.chains:
+            last = reading.last_envelope(chain, envelope.Kind.CHANGES)
+            if last is not None:
+                found[chain] = Tip(last.seq, last.env_id)
+    return found
+
+
+def _stated(data: bytes | None) -> dict[bytes, tuple[int, bytes]]:
+    rows = json.loads(data) if data else {}
+    return {bytes.fromhex(chain): (seq, bytes.fromhex(env_id)) for chain, (seq, env_id) in rows.items()}
+
+
+def _stating(frontier: dict[bytes, tuple[int, bytes]]) -> bytes:
+    return json.dumps({chain.hex(): (seq, env_id.hex()) for chain, (seq, env_id) in frontier.items()}).encode()

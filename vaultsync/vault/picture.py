@@ -1,0 +1,64 @@
+"""The current view of a vault, brought up to date by what changed and by nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from vaultsync.document.engine import Engine
+from vaultsync.document.layout import ENTRIES
+from vaultsync.schema.published import Catalog, drift
+from vaultsync.schema.types import Schema
+from vaultsync.vault.ledger import Ledger
+from vaultsync.view.context import Context, Device
+from vaultsync.view.entry import Candidate
+from vaultsync.view.picture import View
+
+__all__ = ["Picture"]
+
+
+class Picture:
+    """Holds one immutable `View`; `current` derives the next one when the ledger saw changes."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        schema: Schema,
+        *,
+        device_id: str,
+        last_version: int | None,
+        conflicts: Callable[[str], Mapping[str, Sequence[Candidate]]],
+    ) -> None:
+        self._ledger = ledger
+        self._schema = schema
+        self._view: View | None = None
+        self._stored_schemas: Mapping[str, object] = {}
+        self.context = Context(this_device=device_id, last_version=last_version, conflicts=conflicts)
+        """What the view knows besides the entries."""
+
+    def current(self) -> View:
+        """The view as of now, with what other processes of this device wrote."""
+        with self._ledger.lock:
+            self._ledger.refresh()
+            engine = self._ledger.engine
+            touches = self._ledger.take_touches()
+            if self._view is None or touches.everything:
+                self._read_context(engine)
+                self._view = View.build(engine.read_all(), self._schema, self.context)
+            elif touches:
+                if touches.flat:
+                    self._read_context(engine)
+                raws = {entry_id: engine.read(ENTRIES, entry_id) for entry_id in touches.entries}
+                self._view = self._view.updated(raws, self.context)
+            return self._view
+
+    def _read_context(self, engine: Engine) -> None:
+        """Published declarations and the census. The catalog object stays the same while the declarations do: a new one
+        makes the view look at everything that it cannot name."""
+        schemas = engine.read("schemas") or {}
+        if schemas != self._stored_schemas:
+            self._stored_schemas = schemas
+            self.context = replace(self.context, catalog=Catalog(schemas), drift=tuple(drift(self._schema, schemas)))
+        rows = engine.read("devices") or {}
+        census = tuple(device for name, row in sorted(rows.items()) if (device := Device.parse(name, row)) is not None)
+        self.context = replace(self.context, census=census)

@@ -1,0 +1,460 @@
+"""The vault: what applications hold. Everything it does is done elsewhere; here it is put together.
+
+::
+
+    Desk ------> Ledger ------> Engine (document) + Store (journal)
+    Picture ---> Ledger               what the local schema makes of it
+    Syncing ---> Exchange --> Core    what is exchanged with the remote, and when
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Any
+
+from vaultsync import limits
+from vaultsync.crypto.recovery import RecoveryCode
+from vaultsync.document.layout import FORMAT_KEY, writable_format
+from vaultsync.errors import UsageError, VaultClosed, VaultExists
+from vaultsync.importers.records import Parsed, Record
+from vaultsync.importers.registry import parse
+from vaultsync.importers.report import ImportReport
+from vaultsync.remote import Remote, open_remote
+from vaultsync.schema.published import Drift
+from vaultsync.schema.types import Schema
+from vaultsync.sync.report import SyncReport
+from vaultsync.vault import census, unlocking
+from vaultsync.vault.desk import Desk, Quota
+from vaultsync.vault.devices import DeviceInfo, devices
+from vaultsync.vault.environment import REAL, Environment
+from vaultsync.vault.events import Bus, Event, EventKind
+from vaultsync.vault.exchange import Exchange, Progress
+from vaultsync.vault.exporting import export
+from vaultsync.vault.health import Health, examine
+from vaultsync.vault.identity import Identity
+from vaultsync.vault.importing import import_records
+from vaultsync.vault.ledger import Ledger
+from vaultsync.vault.picture import Picture
+from vaultsync.vault.provenance import Provenance, Revision
+from vaultsync.vault.syncing import Status, Syncing
+from vaultsync.vault.unlocking import Secrets
+from vaultsync.view.context import Device
+from vaultsync.view.entry import Conflict, Entry
+from vaultsync.view.picture import View
+
+__all__ = ["Vault"]
+
+LAST_VERSION = "last_version"
+CENSUS_WRITTEN = "census_written"
+
+
+class Vault:
+    """One vault on this device. Thread-safe; a context manager closes it. Make one by `create`, `open` or `join`.
+
+    Edits are durable when they return. Reading never waits for a remote.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        identity: Identity,
+        schema: Schema,
+        environment: Environment,
+        *,
+        app: str = "",
+        opener: Callable[[str], Remote] = open_remote,
+    ) -> None:
+        """For `create`, `open` and `join`."""
+        self.schema = schema
+        self.recovery_code: str | None = None
+        """The code that, with the password, lets another device in. Set only on the object that `create` returned: show it
+        once, have it printed, keep it nowhere."""
+        self._ledger = ledger
+        self._identity = identity
+        self._environment = environment
+        self._app = app
+        self._closed = False
+        self._bus = Bus()
+        engine = ledger.engine
+        census.check_schema(engine, schema)
+        stored = ledger.state(LAST_VERSION)
+        last_version = int(stored) if stored else None
+        self._provenance = Provenance(lambda: ledger.engine, lambda: self._identity, lambda: self._picture.context)
+        self._picture = Picture(
+            ledger,
+            schema,
+            device_id=identity.device_id,
+            last_version=last_version,
+            conflicts=self._provenance.candidates,
+        )
+        self._desk = Desk(ledger, schema, self._picture, environment, self._after_edit)
+        self._desk.read_only = not writable_format((engine.read("settings") or {}).get(FORMAT_KEY))
+        self._syncing = Syncing(
+            ledger,
+            environment,
+            load_identity=lambda: unlocking.load_identity(ledger),
+            learned=self._learn,
+            merged=self._after_merge,
+            refresh=self._look_elsewhere,
+            changed=lambda: self._bus.tell(Event(EventKind.STATUS)),
+            opener=opener,
+        )
+        self._seen_news = ledger.news
+        if not self._desk.read_only:
+            self._announce(last_version)
+
+    # ---- making, opening, joining -----------------------------------------------------------------------------
+    @classmethod
+    def create(
+        cls,
+        path: str | os.PathLike[str],
+        /,
+        *,
+        schema: Schema,
+        password: str | None = None,
+        key: bytes | None = None,
+        device: str = "This device",
+        app: str = "",
+        environment: Environment = REAL,
+    ) -> Vault:
+        """A new, empty vault in a new file, with this device as its first.
+
+        ``password`` guards the local file and, together with ``recovery_code``, lets further devices in. With ``key``
+        (32 bytes kept by the platform) the file opens by the key instead; without a password the vault then has no recovery
+        code. Takes about a second: deriving keys is slow on purpose.
+
+        Raises `VaultExists`, `StoreFailed`, `UsageError`.
+        """
+        secrets = Secrets(password if key is None else None, key)
+        _refuse_existing(path)
+        recovery = unlocking.recovery_identity(environment)
+        identity, contents = Identity.found(_device_name(device), recovery, environment)
+        code = RecoveryCode.generate(environment.entropy) if password is not None else None
+        if code is not None and password is not None:
+            identity = identity.with_account(unlocking.seal_account(code, password, contents, 1, environment))
+        ledger = unlocking.create_store(path, identity, secrets, environment)
+        vault = _made(path, ledger, lambda: cls._founded(ledger, identity, schema, environment, app))
+        vault.recovery_code = None if code is None else str(code)
+        return vault
+
+    @classmethod
+    def _founded(cls, ledger: Ledger, identity: Identity, schema: Schema, environment: Environment, app: str) -> Vault:
+        with ledger.write() as transaction:
+            transaction.commit(census.founding(schema))
+        return cls(ledger, identity, schema, environment, app=app)
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        /,
+        *,
+        schema: Schema,
+        password: str | None = None,
+        key: bytes | None = None,
+        app: str = "",
+        environment: Environment = REAL,
+        opener: Callable[[str], Remote] = open_remote,
+    ) -> Vault:
+        """An existing vault. Automatic sync begins when the vault is connected and it was not turned off.
+
+        Raises `VaultNotFound`, `WrongPassword`, `SchemaError` (another application's vault), `UpdateRequired` (a newer
+        format), `DamagedStore` (says what is lost and what is whole), `StoreFailed`.
+        """
+        ledger, identity = unlocking.open_store(path, Secrets(password, key), environment)
+        try:
+            vault = cls(ledger, identity, schema, environment, app=app, opener=opener)
+        except BaseException:
+            ledger.close()
+            raise
+        vault._syncing.start()
+        return vault
+
+    @classmethod
+    def join(
+        cls,
+        path: str | os.PathLike[str],
+        url: str,
+        /,
+        *,
+        schema: Schema,
+        password: str,
+        code: str,
+        key: bytes | None = None,
+        device: str = "This device",
+        app: str = "",
+        environment: Environment = REAL,
+        opener: Callable[[str], Remote] = open_remote,
+    ) -> Vault:
+        """Add this device to a vault that is on a remote, with its password and recovery code, and fetch everything.
+
+        The local file opens with the same password, or with ``key``. Raises `WrongCode`, `WrongPassword`, `VaultNotFound`,
+        `VaultExists`, `SchemaError`, `UnsupportedRemote`, `RemoteError`; then no file is left behind.
+        """
+        secrets = Secrets(password if key is None else None, key)
+        parsed = RecoveryCode.parse(code)
+        _refuse_existing(path)
+        remote = opener(url)
+        identity = unlocking.join_account(remote, parsed, password, _device_name(device), environment)
+        ledger = unlocking.create_store(path, identity, secrets, environment)
+        return _made(path, ledger, lambda: cls._joined(ledger, schema, environment, app, url, remote, opener))
+
+    @classmethod
+    def _joined(
+        cls,
+        ledger: Ledger,
+        schema: Schema,
+        environment: Environment,
+        app: str,
+        url: str,
+        remote: Remote,
+        opener: Callable[[str], Remote],
+    ) -> Vault:
+        # Fetch before anything is written anywhere: the vault may belong to another schema, or to a newer format.
+        exchange = Exchange(ledger, remote, url, environment, load_identity=lambda: unlocking.load_identity(ledger))
+        exchange.run(receive_only=True)
+        vault = cls(ledger, unlocking.load_identity(ledger), schema, environment, app=app, opener=opener)
+        vault._syncing.connect(url, remote)
+        vault._syncing.run()
+        return vault
+
+    # ---- seeing -----------------------------------------------------------------------------------------------
+    def view(self) -> View:
+        """An immutable picture of the vault as of now; inside a batch with the batch's own edits."""
+        self._check_open()
+        return self._desk.view()
+
+    def history(self, entry_id: str) -> tuple[Revision, ...]:
+        """Every change of an entry, oldest first: who, when, which fields, before and after. Raises `EntryNotFound`."""
+        self._check_open()
+        with self._ledger.lock:
+            self._picture.current()
+            return self._provenance.history(entry_id, self.schema)
+
+    @property
+    def drift(self) -> tuple[Drift, ...]:
+        """Where the local schema contradicts what was published: somebody edited the past."""
+        self._picture.current()
+        return self._picture.context.drift
+
+    @property
+    def devices(self) -> tuple[DeviceInfo, ...]:
+        """The person's devices, this one first."""
+        self._check_open()
+        self._picture.current()
+        return devices(self._identity, self._picture.context.census, self._ledger)
+
+    # ---- edits ------------------------------------------------------------------------------------------------
+    def batch(self) -> AbstractContextManager[None]:
+        """``with vault.batch():`` makes everything inside one atomic, durable change, undone if the block raises.
+
+        The block sees its own edits and holds no lock; nested batches join the outer one.
+        """
+        self._check_open()
+        return self._desk.batch()
+
+    def add(self, type: str, /, **values: Any) -> Entry:
+        """A new entry. Raises `UnknownType`, `UnknownField`, `RetiredField`, `WrongKind`, `QuotaExceeded`."""
+        self._check_open()
+        return self._desk.add(type, values)
+
+    def update(self, entry: Entry | str, /, **values: Any) -> Entry:
+        """Change fields; ``None`` clears one. Given an `Entry`, collections and notes are compared with what it showed, so
+        that what arrived meanwhile survives; `add` and `remove` say outright what to change in a collection.
+
+        Raises `EntryNotFound`, `UnknownField`, `RetiredField`, `WrongKind`, `NotEditable`.
+        """
+        self._check_open()
+        return self._desk.update(entry, values)
+
+    def delete(self, entry: Entry | str, /) -> None:
+        """Into the trash. Covers what was seen (given an `Entry`: what that showed): a concurrent edit brings it back."""
+        self._check_open()
+        self._desk.delete(entry)
+
+    def restore(self, entry: Entry | str, /, *, revision: str | None = None) -> Entry:
+        """Out of the trash; with ``revision`` (from `history`) also every writable field as it was then."""
+        self._check_open()
+        if revision is None:
+            return self._desk.restore(entry)
+        entry_id = entry if isinstance(entry, str) else entry.id
+        then = self._provenance.as_of(entry_id, revision, self.schema)
+        with self.batch():
+            restored = self._desk.restore(entry_id)
+            values = {name: then.get(name) for name in sorted(restored.writable)}
+            return self._desk.update(entry_id, values)
+
+    def purge(self, entry: Entry | str, /) -> None:
+        """Delete and forget every value. Edited elsewhere meanwhile, it comes back with what was edited."""
+        self._check_open()
+        self._desk.purge(entry)
+
+    def resolve(self, entry: Entry | str, field: str, choice: Conflict | Any, /) -> Entry:
+        """Settle a conflict: ``choice`` is one of ``entry.conflicts[field]`` or the value to keep."""
+        self._check_open()
+        return self._desk.resolve(entry, field, choice)
+
+    @property
+    def quota(self) -> Quota:
+        """How many entries may be kept. Not stored: the application sets it when it opens the vault."""
+        return self._desk.quota
+
+    @quota.setter
+    def quota(self, quota: Quota) -> None:
+        self._desk.quota = quota
+
+    # ---- in and out -------------------------------------------------------------------------------------------
+    def import_file(self, path: str | os.PathLike[str], /, *, format: str | None = None) -> ImportReport:
+        """Import another application's export. Importing it again adds nothing twice. Raises `ImportFailed`."""
+        return self.import_records(parse(path, format=format))
+
+    def import_records(self, records: Parsed | Iterable[Record], /) -> ImportReport:
+        """Import records as one batch, ``created`` and ``modified`` kept; one that is there (by ``source``) is left alone."""
+        self._check_open()
+        return import_records(self._desk, self.schema, records)
+
+    def export(self, path: str | os.PathLike[str], /) -> int:
+        """Write everything, secrets in the clear, as JSON that only this user may read; returns the number of entries.
+
+        Raises `VaultExists` when there is a file, `StoreFailed` when it cannot be written.
+        """
+        self._check_open()
+        return export(self.view(), path, now_ms=self._environment.now_ms())
+
+    # ---- syncing ----------------------------------------------------------------------------------------------
+    def connect(self, url: str, /, *, remote: Remote | None = None) -> None:
+        """Sync with this remote from now on: ``file:///path`` of any folder. Raises `UnsupportedRemote`, `RemoteError`."""
+        self._check_open()
+        self._syncing.connect(url, remote)
+
+    def sync(self, *, progress: Callable[[Progress], None] | None = None) -> SyncReport:
+        """One exchange now, whether or not automatic sync is on. Raises `NotConnected`, `RemoteError`."""
+        self._check_open()
+        self._syncing.progress = progress or (lambda _: None)
+        return self._syncing.run()
+
+    @property
+    def auto_sync(self) -> bool:
+        """Whether edits are pushed and news pulled by themselves. On in a new vault; what is set is remembered."""
+        return self._syncing.auto
+
+    @auto_sync.setter
+    def auto_sync(self, on: bool) -> None:
+        self._check_open()
+        self._syncing.auto = on
+
+    @property
+    def status(self) -> Status:
+        """How syncing stands, for a user interface."""
+        self._check_open()
+        return self._syncing.status
+
+    def subscribe(self, callback: Callable[[Event], None], /) -> Callable[[], None]:
+        """Hear of edits, merges and changes of status, on a thread of the library's own; the returned function ends it."""
+        self._check_open()
+        return self._bus.subscribe(callback)
+
+    # ---- the file ---------------------------------------------------------------------------------------------
+    @property
+    def path(self) -> str:
+        return str(self._ledger.store.path)
+
+    def check(self) -> Health:
+        """Examine the file: every page, every seal, every reference. Reports; never raises for damage."""
+        self._check_open()
+        return examine(self._ledger)
+
+    def close(self) -> None:
+        """Stop syncing and let go of the file. What was edited is durable already."""
+        if self._closed:
+            return
+        self._closed = True
+        self._syncing.close()
+        self._ledger.snapshot()
+        self._ledger.close()
+        self._bus.close()
+
+    def __enter__(self) -> Vault:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Vault {self._ledger.store.path.name!r}{' (closed)' if self._closed else ''}>"
+
+    # ---- inside -----------------------------------------------------------------------------------------------
+    def _check_open(self) -> None:
+        if self._closed:
+            raise VaultClosed("this vault object was closed: open the vault again")
+
+    def _announce(self, last_version: int | None) -> None:
+        """Publish what nobody published yet, and say in the census what this device is."""
+        row = Device(
+            self._identity.device_id,
+            self._identity.name,
+            self._app,
+            self.schema.version,
+            self.schema.platform,
+            self.schema.release(self.schema.version) if self.schema.version in self.schema.releases else None,
+        )
+        written = self._ledger.state(CENSUS_WRITTEN)
+        now = self._environment.now_ms()
+        edits = census.announcements(
+            self._ledger.engine, self.schema, row, now_ms=now, written_ms=int(written) if written else None
+        )
+        newest = max(last_version or 0, self.schema.version)
+        if not edits and newest == last_version:
+            return
+        with self._ledger.write() as transaction:
+            transaction.commit(edits)
+            transaction.set_state(LAST_VERSION, str(newest).encode())
+            if edits:
+                transaction.set_state(CENSUS_WRITTEN, str(now).encode())
+
+    def _learn(self, identity: Identity) -> None:
+        """The roster grew."""
+        self._identity = identity
+
+    def _after_edit(self, entries: frozenset[str]) -> None:
+        self._syncing.nudge()
+        self._bus.tell(Event(EventKind.EDITED, entries))
+
+    def _after_merge(self, entries: frozenset[str]) -> None:
+        self._bus.tell(Event(EventKind.MERGED, entries))
+
+    def _look_elsewhere(self) -> None:
+        """Called by the background thread at every turn."""
+        self._ledger.refresh()
+        if self._ledger.news != self._seen_news:
+            self._seen_news = self._ledger.news
+            self._identity = unlocking.load_identity(self._ledger)
+            self._bus.tell(Event(EventKind.ELSEWHERE))
+
+
+def _device_name(name: str) -> str:
+    stripped = name.strip()
+    if not 0 < len(stripped) <= limits.MAX_DEVICE_NAME_CHARS:
+        raise UsageError(f"a device's name has 1 to {limits.MAX_DEVICE_NAME_CHARS} characters")
+    return stripped
+
+
+def _refuse_existing(path: str | os.PathLike[str]) -> None:
+    """Before keys are derived, which takes a second; creating the file checks again."""
+    if os.path.lexists(path):
+        raise VaultExists(f"there is a file at {os.fspath(path)} already: choose another path, or open it")
+
+
+def _made(path: str | os.PathLike[str], ledger: Ledger, make: Callable[[], Vault]) -> Vault:
+    """What ``make`` gives; when it raises, the file that was created a moment ago goes again."""
+    try:
+        return make()
+    except BaseException:
+        ledger.close()
+        unlocking.discard(path)
+        raise
