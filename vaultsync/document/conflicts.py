@@ -24,9 +24,19 @@ class Conflicts:
     def __init__(self) -> None:
         self._cells: dict[OpId, dict[str, set[OpId]]] = {}
 
-    def of(self, obj: OpId) -> dict[str, list[OpId]]:
-        """The keys of a map that have several values: the operations, winner first."""
-        return {key: sorted(ops, reverse=True) for key, ops in self._cells.get(obj, {}).items()}
+    def of(self, obj: OpId, graph: Graph) -> dict[str, list[OpId]]:
+        """The keys of a map that have several values: the operations, winner first.
+
+        A value that the writer of another one knew and did not overwrite is none of them. The engine always
+        overwrites; whoever leaves that out cannot pass his own earlier value off as somebody's concurrent one.
+        """
+        found = {}
+        for key, ops in self._cells.get(obj, {}).items():
+            pasts = {op: graph.past((holder,)) for op in ops if (holder := graph.holder(op)) is not None}
+            apart = [op for op in ops if not any(past.covers(op) for other, past in pasts.items() if other != op)]
+            if len(apart) > 1:
+                found[key] = sorted(apart, reverse=True)
+        return found
 
     def settle(self, change: Change) -> None:
         """A change that knew everything: what it writes has one value at most."""

@@ -231,6 +231,15 @@ class Engine:
                 raise EngineFailure("the document failed before and has to be loaded again")
             yield self._binding.document
 
+    @contextmanager
+    def _whole_or_dirty(self) -> Iterator[None]:
+        """Around what must not end half way, not even by an interrupt between two lines."""
+        try:
+            yield
+        except BaseException:
+            self._binding.broken = True
+            raise
+
     @property
     def heads(self) -> tuple[bytes, ...]:
         """The changes on which nothing builds yet, sorted."""
@@ -266,7 +275,8 @@ class Engine:
         with self._use():
             committed = []
             for part in self._parts(edits):
-                change = self._commit(actor, part)
+                with self._whole_or_dirty():
+                    change = self._commit(actor, part)
                 if change is not None:
                     committed.append(change)
             return committed
@@ -275,22 +285,15 @@ class Engine:
         """The edits with the maps they are made in (``None``: to be made), in parts of a change each."""
         part: list[tuple[Edit, OpId | None]] = []
         objs: dict[str, OpId | None] = {}
-        ops = 0
         for edit in edits:
-            obj = self._entry_object(edit.entry, objs) if edit.entry else SECTION_OBJECTS[edit.section]
-            if ops + 2 > MAX_OPS_PER_CHANGE:
+            if len(part) + len(objs) + 2 > MAX_OPS_PER_CHANGE:  # as if every entry had to be made
                 yield part
-                part, ops, objs = [], 0, {}  # what that part made is found in the document now
-                obj = self._entry_object(edit.entry, objs) if edit.entry else obj
-            part.append((edit, obj))
-            ops += 1 if obj is not None else 2
+                part, objs = [], {}  # what that part made is found in the document now
+            if edit.entry and edit.entry not in objs:
+                objs[edit.entry] = self.winner(_ENTRIES_OBJECT, edit.entry)
+            part.append((edit, objs[edit.entry] if edit.entry else SECTION_OBJECTS[edit.section]))
         if part:
             yield part
-
-    def _entry_object(self, entry: str, cache: dict[str, OpId | None]) -> OpId | None:
-        if entry not in cache:
-            cache[entry] = self.winner(_ENTRIES_OBJECT, entry)
-        return cache[entry]
 
     def _commit(self, actor: bytes, edits: list[tuple[Edit, OpId | None]]) -> Change | None:
         binding, document = self._binding, self._binding.document
@@ -351,12 +354,16 @@ class Engine:
                         batch.admit(chunk if isinstance(chunk, Change) else decode(chunk), actor)
                 if self._conflicts is not None:
                     self._read_before(batch)
-            except BaseException:
+            except Exception:
                 batch.undo()
+                raise
+            except BaseException:
+                self._binding.broken = True  # an interrupt: the batch may not know all that it did
                 raise
             changes = batch.changes
             if changes:
-                self._feed(batch, changes)
+                with self._whole_or_dirty():
+                    self._feed(batch, changes)
             return Applied(changes, batch.touched, known)
 
     def _read_before(self, batch: Batch) -> None:
@@ -489,7 +496,8 @@ class Engine:
             if obj is None:
                 return {}
             return {
-                key: tuple([self._written(obj, key, op) for op in ops]) for key, ops in self._conflicts.of(obj).items()
+                key: tuple([self._written(obj, key, op) for op in ops])
+                for key, ops in self._conflicts.of(obj, self._graph).items()
             }
 
     def _concurrent_changes(self) -> Iterator[Change]:
