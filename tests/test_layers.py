@@ -1,4 +1,5 @@
-"""The architecture as a test: which layer may import which, who may touch which library, and that no layer is unknown."""
+"""The architecture as a test: which layer may import which, who may touch which library, and that no layer is
+unknown."""
 
 from __future__ import annotations
 
@@ -107,7 +108,8 @@ def test_a_broken_arrow_would_be_found(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_importing_the_package_is_light() -> None:
-    """No optional dependency, no test tool and no document engine start-up cost for somebody who only declares a schema."""
+    """No optional dependency, no test tool and no document engine start-up cost for somebody who only declares a
+    schema."""
     code = "import vaultsync, sys; print(*sorted({m.split('.')[0] for m in sys.modules}))"
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT

@@ -1,7 +1,7 @@
 """Automatic sync: one thread that pushes soon after an edit and pulls as soon as the remote says so.
 
-It never holds a lock that an edit waits for while it talks to the remote, and it ends promptly: whatever it waits for, it
-waits on the same event that ``stop`` and ``nudge`` set.
+It never holds a lock that an edit waits for while it talks to the remote, and it ends promptly: whatever it waits
+for, it waits on the same event that ``stop`` and ``nudge`` set.
 """
 
 from __future__ import annotations

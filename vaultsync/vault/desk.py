@@ -1,8 +1,8 @@
 """The desk: where a person's edits are planned and written, one by one or in batches.
 
 An edit is planned against the newest state under the ledger's lock and written in the same transaction. In a batch the
-caller's code runs without any lock: its edits are gathered in a draft that only the batch's own thread sees, and written
-in one transaction when the block ends.
+caller's code runs without any lock: its edits are gathered in a draft that only the batch's own thread sees, and
+written in one transaction when the block ends.
 """
 
 from __future__ import annotations
@@ -167,8 +167,7 @@ class Desk:
                 created=now if created is None else created,
             )
             draft.create(entry_id, ops)
-            entry = self._entry(entry_id, draft.raw(entry_id))
-        return entry
+            return self._entry(entry_id, draft.raw(entry_id))
 
     def update(self, entry: Entry | str, values: Mapping[str, Any]) -> Entry:
         """Write what the caller changed, against what the caller saw."""
@@ -185,8 +184,7 @@ class Desk:
                 new_id=self._element_id,
             )
             draft.change(entry_id, ops)
-            updated = self._entry(entry_id, draft.raw(entry_id))
-        return updated
+            return self._entry(entry_id, draft.raw(entry_id))
 
     def delete(self, entry: Entry | str) -> None:
         """Into the trash; covers the edits that the caller saw."""
@@ -201,8 +199,7 @@ class Desk:
         with self._editing() as draft:
             ops = plan_restore(draft.raw(entry_id), self._ledger.actor.hex(), self._environment.now_ms())
             draft.change(entry_id, ops)
-            restored = self._entry(entry_id, draft.raw(entry_id))
-        return restored
+            return self._entry(entry_id, draft.raw(entry_id))
 
     def purge(self, entry: Entry | str) -> None:
         """Delete and forget the values."""
@@ -211,7 +208,8 @@ class Desk:
             draft.change(entry_id, plan_purge(draft.raw(entry_id), self._ledger.actor.hex()))
 
     def resolve(self, entry: Entry | str, field: str, choice: Any) -> Entry:
-        """Write the chosen value over every value that concurrent edits left; counts as an edit even if it is the winner."""
+        """Write the chosen value over every value that concurrent edits left; counts as an edit even if it is the
+        winner."""
         entry_id = entry if isinstance(entry, str) else entry.id
         with self._editing() as draft:
             raw = draft.raw(entry_id)
@@ -228,8 +226,7 @@ class Desk:
                 new_id=self._element_id,
             )
             draft.change(entry_id, ops)
-            resolved = self._entry(entry_id, draft.raw(entry_id))
-        return resolved
+            return self._entry(entry_id, draft.raw(entry_id))
 
     # ---- parts ------------------------------------------------------------------------------------------------
     def _check_quota(self, draft: Draft) -> None:

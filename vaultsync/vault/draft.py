@@ -44,7 +44,8 @@ class Draft:
         self._merge(entry_id, {}, ops)
 
     def change(self, entry_id: str, ops: Ops) -> None:
-        """Planned operations on an entry; a later one on the same key replaces an earlier one and takes a later place."""
+        """Planned operations on an entry; a later one on the same key replaces an earlier one and takes a later
+        place."""
         if ops:
             self._merge(entry_id, self.raw(entry_id), ops)
 

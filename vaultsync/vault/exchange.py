@@ -94,8 +94,8 @@ class Exchange:
         self._tally = _Tally()
 
     def run(self, stop: threading.Event | None = None, *, receive_only: bool = False) -> SyncReport:
-        """One pass, until there is nothing more to do; with ``receive_only`` nothing is packed or put. The caller holds the
-        store's pusher lock, unless nobody else knows the store yet.
+        """One pass, until there is nothing more to do; with ``receive_only`` nothing is packed or put. The caller
+        holds the store's pusher lock, unless nobody else knows the store yet.
 
         Raises `RemoteError` when the remote fails (what was done so far is kept), `StoreError`, and `VaultClosed` when
         ``stop`` is set meanwhile.

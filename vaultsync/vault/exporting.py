@@ -1,7 +1,7 @@
 """Everything a vault holds as one JSON file, for a person to keep or to take elsewhere.
 
-What this version shows is written in its own terms; what it cannot show (hidden entries, fields it does not know, trash) is
-written as it is stored, so that a file made on an old device lacks nothing either.
+What this version shows is written in its own terms; what it cannot show (hidden entries, fields it does not know,
+trash) is written as it is stored, so that a file made on an old device lacks nothing either.
 """
 
 from __future__ import annotations

@@ -57,7 +57,8 @@ _MARK = b"G"  # no change begins with it
 
 @dataclass
 class Touches:
-    """What changed since somebody last looked: entry ids, and whether a flat section (schemas, devices, settings) did."""
+    """What changed since somebody last looked: entry ids, and whether a flat section (schemas, devices, settings)
+    did."""
 
     entries: set[str] = field(default_factory=set)
     flat: bool = False
@@ -166,8 +167,8 @@ class Ledger:
             self._engine = Engine.load(snapshot, chunks)
         except (BadSeal, EngineFailure):
             raise DamagedStore(
-                "the recorded changes of this vault cannot be read as they were written: restore the file from a backup "
-                "or join the vault again from the remote, which holds everything that was synced",
+                "the recorded changes of this vault cannot be read as they were written: restore the file from a "
+                "backup, or join the vault again from the remote, which holds everything that was synced",
                 lost=("changes made since the last snapshot",),
                 whole=("the snapshot",) if snapshot else (),
             ) from None

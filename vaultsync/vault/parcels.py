@@ -1,7 +1,7 @@
 """Parcels: own changes into sealed envelopes, and fetched envelopes back into verified changes.
 
-Packing happens once. An envelope gets its number and predecessor, is sealed and stored in one transaction, and only then
-put anywhere; whatever fails afterwards, the same bytes are put again.
+Packing happens once. An envelope gets its number and predecessor, is sealed and stored in one transaction, and only
+then put anywhere; whatever fails afterwards, the same bytes are put again.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ class Parcel:
 def open_parcel(name: str, data: bytes, identity: Identity, epochs: dict[bytes, EpochKey]) -> Parcel:
     """Verify and open what a remote served under ``name``.
 
-    Raises `Incomplete` when the bytes are not those that the name promises, and otherwise what opening raises: `Refused`
-    of some kind, or `UpdateRequired`.
+    Raises `Incomplete` when the bytes are not those that the name promises, and otherwise what opening raises:
+    `Refused` of some kind, or `UpdateRequired`.
     """
     place = names.parse_envelope(name)
     if place is None:
@@ -180,7 +180,8 @@ def _grouped(run: list[list[OwnChange]]) -> Iterator[_Part]:
 
 # ---- frontiers ----------------------------------------------------------------------------------------------------
 def tips(reading: Reading, identity: Identity) -> dict[bytes, Tip]:
-    """How far each chain of the roster is applied here. Envelopes are stored in their chain's order and without gaps."""
+    """How far each chain of the roster is applied here. Envelopes are stored in their chain's order and without
+    gaps."""
     found = {}
     for member in identity.roster.members.values():
         for chain in member.chains:

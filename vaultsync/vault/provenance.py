@@ -21,9 +21,9 @@ __all__ = ["Provenance", "Revision"]
 class Revision:
     """One change of an entry, as it looks here.
 
-    ``device`` is the name of the device that wrote it (``None`` when it cannot be told), ``time`` ms since the epoch by that
-    device's clock (``None`` for changes no person made), ``before`` and ``after`` the shown values of the fields it changed;
-    their repr masks secrets. ``id`` names the revision for `Vault.restore`.
+    ``device`` is the name of the device that wrote it (``None`` when it cannot be told), ``time`` ms since the epoch
+    by that device's clock (``None`` for changes no person made), ``before`` and ``after`` the shown values of the
+    fields it changed; their repr masks secrets. ``id`` names the revision for `Vault.restore`.
     """
 
     id: str

@@ -41,7 +41,8 @@ class State(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """How syncing stands. ``pending`` counts own envelopes and unpacked changes the remote lacks; ``message`` is for a person."""
+    """How syncing stands. ``pending`` counts own envelopes and unpacked changes the remote lacks; ``message`` is for
+    a person."""
 
     state: State
     remote: str | None
@@ -136,8 +137,11 @@ class Syncing:
             load_identity=self._load_identity,
             learned=self._learned,
             merged=self._merged,
-            progress=lambda progress: self.progress(progress),
+            progress=self._tell_progress,
         )
+
+    def _tell_progress(self, progress: Progress) -> None:
+        self.progress(progress)
 
     # ---- automatic --------------------------------------------------------------------------------------------
     @property
@@ -190,7 +194,8 @@ class Syncing:
 
     # ---- passes -----------------------------------------------------------------------------------------------
     def run(self) -> SyncReport:
-        """One pass now. Raises `NotConnected`, `RemoteError`, and `StoreBusy` while another process syncs for too long."""
+        """One pass now. Raises `NotConnected`, `RemoteError`, and `StoreBusy` while another process syncs for too
+        long."""
         report = self._pass(LOCK_SECONDS, None)
         if report is None:
             raise StoreBusy(

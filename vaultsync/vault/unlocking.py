@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -97,11 +98,9 @@ def load_identity(ledger: Ledger) -> Identity:
 
 def discard(path: str | os.PathLike[str]) -> None:
     """Remove a vault file that was made a moment ago and never handed out."""
-    for suffix in ("", "-wal", "-shm", ".lock"):
-        try:
+    for suffix in ("", "-wal", "-shm", "-lock"):
+        with contextlib.suppress(FileNotFoundError):
             os.unlink(os.fspath(path) + suffix)
-        except FileNotFoundError:
-            pass
 
 
 def _unlock(slots: Iterable[bytes], secrets: Secrets, environment: Environment) -> LocalKey:
@@ -133,8 +132,8 @@ def seal_account(
 def join_account(remote: Remote, code: RecoveryCode, password: str, name: str, environment: Environment) -> Identity:
     """Open the account on a remote and add this device to its vault.
 
-    Raises `WrongCode` when nothing there answers to the code, `WrongPassword`, `VaultNotFound` when the account is there
-    and its vault is not (yet), and what reading the remote raises.
+    Raises `WrongCode` when nothing there answers to the code, `WrongPassword`, `VaultNotFound` when the account is
+    there and its vault is not (yet), and what reading the remote raises.
     """
     locator = code.secrets().locator
     listed = sorted(remote.list(names.account_prefix(locator)), reverse=True)

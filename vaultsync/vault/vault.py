@@ -70,8 +70,8 @@ class Vault:
         """For `create`, `open` and `join`."""
         self.schema = schema
         self.recovery_code: str | None = None
-        """The code that, with the password, lets another device in. Set only on the object that `create` returned: show it
-        once, have it printed, keep it nowhere."""
+        """The code that, with the password, lets another device in. Set only on the object that `create` returned:
+        show it once, have it printed, keep it nowhere."""
         self._ledger = ledger
         self._identity = identity
         self._environment = environment
@@ -123,8 +123,8 @@ class Vault:
         """A new, empty vault in a new file, with this device as its first.
 
         ``password`` guards the local file and, together with ``recovery_code``, lets further devices in. With ``key``
-        (32 bytes kept by the platform) the file opens by the key instead; without a password the vault then has no recovery
-        code. Takes about a second: deriving keys is slow on purpose.
+        (32 bytes kept by the platform) the file opens by the key instead; without a password the vault then has no
+        recovery code. Takes about a second: deriving keys is slow on purpose.
 
         Raises `VaultExists`, `StoreFailed`, `UsageError`.
         """
@@ -191,8 +191,9 @@ class Vault:
     ) -> Vault:
         """Add this device to a vault that is on a remote, with its password and recovery code, and fetch everything.
 
-        The local file opens with the same password, or with ``key``. Raises `WrongCode`, `WrongPassword`, `VaultNotFound`,
-        `VaultExists`, `SchemaError`, `UnsupportedRemote`, `RemoteError`; then no file is left behind.
+        The local file opens with the same password, or with ``key``. Raises `WrongCode`, `WrongPassword`,
+        `VaultNotFound`, `VaultExists`, `SchemaError`, `UnsupportedRemote`, `RemoteError`; then no file is left
+        behind.
         """
         secrets = Secrets(password if key is None else None, key)
         parsed = RecoveryCode.parse(code)
@@ -262,8 +263,9 @@ class Vault:
         return self._desk.add(type, values)
 
     def update(self, entry: Entry | str, /, **values: Any) -> Entry:
-        """Change fields; ``None`` clears one. Given an `Entry`, collections and notes are compared with what it showed, so
-        that what arrived meanwhile survives; `add` and `remove` say outright what to change in a collection.
+        """Change fields; ``None`` clears one. Given an `Entry`, collections and notes are compared with what it
+        showed, so that what arrived meanwhile survives; `add` and `remove` say outright what to change in a
+        collection.
 
         Raises `EntryNotFound`, `UnknownField`, `RetiredField`, `WrongKind`, `NotEditable`.
         """
@@ -271,7 +273,8 @@ class Vault:
         return self._desk.update(entry, values)
 
     def delete(self, entry: Entry | str, /) -> None:
-        """Into the trash. Covers what was seen (given an `Entry`: what that showed): a concurrent edit brings it back."""
+        """Into the trash. Covers what was seen (given an `Entry`: what that showed): a concurrent edit brings it
+        back."""
         self._check_open()
         self._desk.delete(entry)
 
@@ -312,7 +315,8 @@ class Vault:
         return self.import_records(parse(path, format=format))
 
     def import_records(self, records: Parsed | Iterable[Record], /) -> ImportReport:
-        """Import records as one batch, ``created`` and ``modified`` kept; one that is there (by ``source``) is left alone."""
+        """Import records as one batch, ``created`` and ``modified`` kept; one that is there (by ``source``) is left
+        alone."""
         self._check_open()
         return import_records(self._desk, self.schema, records)
 
@@ -326,7 +330,8 @@ class Vault:
 
     # ---- syncing ----------------------------------------------------------------------------------------------
     def connect(self, url: str, /, *, remote: Remote | None = None) -> None:
-        """Sync with this remote from now on: ``file:///path`` of any folder. Raises `UnsupportedRemote`, `RemoteError`."""
+        """Sync with this remote from now on: ``file:///path`` of any folder. Raises `UnsupportedRemote`,
+        `RemoteError`."""
         self._check_open()
         self._syncing.connect(url, remote)
 
@@ -353,7 +358,8 @@ class Vault:
         return self._syncing.status
 
     def subscribe(self, callback: Callable[[Event], None], /) -> Callable[[], None]:
-        """Hear of edits, merges and changes of status, on a thread of the library's own; the returned function ends it."""
+        """Hear of edits, merges and changes of status, on a thread of the library's own; the returned function ends
+        it."""
         self._check_open()
         return self._bus.subscribe(callback)
 
