@@ -17,8 +17,8 @@ MAX_KEY_CHARS: Final = 512
 """One key of an entry: field name, separator, and a tag of up to 256 characters."""
 MAX_PREDS_PER_CHANGE: Final = 80_000
 """Operations that one change overwrites; a key overwrites several only after as many concurrent writes to it."""
-MAX_OPS_PER_PACK: Final = 400_000
-"""Operations of all changes packed together: what a full envelope of small values holds, and a bound for a bomb."""
+MAX_OPS_PER_PACK: Final = 100_000
+"""Operations of changes packed in columns, where few bytes may stand for many; larger batches are packed plainly."""
 MAX_FLAT_KEY_CHARS: Final = 192
 """Keys outside of entries: "<type>@<n>", a device id, a setting."""
 MAX_VALUE_BYTES: Final = 4 << 20

@@ -105,7 +105,10 @@ def pack(chunks: Sequence[bytes]) -> bytes:
     if len(chunks) < 2:
         return plain
     try:
-        packed = _Packer([decode_own(chunk) for chunk in chunks]).joined()
+        changes = [decode_own(chunk) for chunk in chunks]
+        if sum(len(change.ops) for change in changes) > MAX_OPS_PER_PACK:
+            return plain
+        packed = _Packer(changes).joined()
         size = sum(map(len, chunks))
         if len(packed) < len(plain) and [c.chunk for c in unpack_changes(packed, max_bytes=size)] == list(chunks):
             return packed
