@@ -52,5 +52,11 @@ def test_every_flipped_bit_and_every_cut_is_refused(size: int) -> None:
             KEY.open("journal", b"1", broken, b"heads")
 
 
+def test_a_machine_that_repeats_its_random_numbers_does_not_repeat_a_salt() -> None:
+    stuck = LocalKey(KEY.store_id, KEY.to_bytes()[16:], lambda size: b"\7" * size)
+    rows = [stuck.seal("t", b"k", b"one"), stuck.seal("t", b"k", b"two"), stuck.seal("t", b"l", b"one")]
+    assert len({row[1:25] for row in rows}) == 3
+
+
 def test_sealing_the_same_row_twice_gives_other_bytes() -> None:
     assert KEY.seal("journal", b"1", b"row") != KEY.seal("journal", b"1", b"row")

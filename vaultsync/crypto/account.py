@@ -66,8 +66,8 @@ class AccountKey(Secret):
     __slots__ = ("_key", "_locator", "_version")
 
     def __init__(self, code: RecoveryCode, password: str, *, version: int = VERSION, allow_weak: bool = False) -> None:
-        """Raises :class:`UsageError` for an unusable password, :class:`MalformedEnvelope` for a version that is weaker than
-        the code was printed for.
+        """Raises :class:`UsageError` for an unusable password, :class:`MalformedEnvelope` for a version that is weaker
+        than the code was printed for.
         """
         if version < code.version and not (version == TEST_VERSION and allow_weak):
             raise MalformedEnvelope("the account slot is weaker than its recovery code allows")
@@ -87,8 +87,9 @@ class AccountKey(Secret):
         """Slot ``number`` (1 and up; one more than the highest that opens)."""
         if not 1 <= number < 1 << 32:
             raise ValueError("slots are numbered from 1")
-        head = _MAGIC + bytes((self._version,)) + number.to_bytes(4, "big") + p.draw(entropy, 32)
         body = packing.pad(packing.pack(contents._fields()))
+        head = _MAGIC + bytes((self._version,)) + number.to_bytes(4, "big")
+        head += contents.recovery.salt(entropy, head + body)
         return head + p.seal_committed(
             self._key, salt=head[9:], use="account", context=head + self._locator, plaintext=body
         )

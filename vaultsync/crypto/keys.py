@@ -113,10 +113,8 @@ class DeviceKeys(Secret):
         return p.hpke_open(self._mlkem, self._x25519, sealed, info)
 
     def salt(self, entropy: p.Entropy, body: bytes) -> bytes:
-        """32 bytes that differ for different bodies even when the machine repeats its random numbers (resumed
-        snapshots).
-        """
-        return p.keyed_hash(self._hedge, "salt", p.draw(entropy, 32), p.sha256("salt-body", body))
+        """32 bytes that differ for different bodies even when the machine repeats its random numbers."""
+        return p.hedged_salt(self._hedge, entropy, body)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, DeviceKeys) and p.same(self._seed, other._seed)

@@ -46,6 +46,7 @@ __all__ = [
     "check_kem_public",
     "check_sign_public",
     "draw",
+    "hedged_salt",
     "hkdf",
     "hpke_open",
     "hpke_seal",
@@ -92,6 +93,13 @@ def draw(entropy: Entropy, size: int) -> bytes:
     if len(data) != size:
         raise RuntimeError("the entropy source gave another number of bytes than asked for")
     return data
+
+
+def hedged_salt(secret: bytes, entropy: Entropy, contents: bytes) -> bytes:
+    """32 bytes for one sealing. A resumed machine snapshot draws the same random bytes again: contents and a secret go
+    into the salt as well, so that it repeats only for the same contents, and tells nobody that it did not.
+    """
+    return keyed_hash(secret, "salt", draw(entropy, 32), sha256("salt-body", contents))
 
 
 def same(a: bytes, b: bytes) -> bool:

@@ -201,7 +201,7 @@ def _newcomer(claim: Claim, grants: tuple[tuple[bytes, bytes, bytes], ...]) -> d
 
 def seal_entry(entry: bytes, *, vault_id: bytes, roster_key: bytes, entropy: p.Entropy) -> bytes:
     """The entry as a remote may hold it, under the name that carries its hash."""
-    salt = p.draw(entropy, 32)
+    salt = p.hedged_salt(roster_key, entropy, entry)
     context = _SEALED_MAGIC + salt + vault_id + entry_hash(entry)
     sealed = p.seal_committed(roster_key, salt=salt, use="roster-seal", context=context, plaintext=packing.pad(entry))
     return _SEALED_MAGIC + salt + sealed

@@ -6,9 +6,11 @@
     okm = HKDF-SHA256(local key, salt, "row" label, 44) -> key 32, nonce 12
     AAD = "row" label || store id 16 || u32 length, table || u32 length, row key || u32 length, heads
 
-Every sealing draws a fresh salt: keys and nonces never come from counters or row ids, which a copied or restored file
-would repeat. A row opens only in the place it was sealed for. An older version of the *same* row is not noticed here;
-``heads`` (what the row is true of) and the journal's order are for that.
+    salt = first 24 of HMAC(row hedge, 32 random bytes || SHA-256(place || plaintext))
+
+Keys and nonces never come from counters or row ids, which a copied or restored file would repeat. A row opens only in
+the place it was sealed for. An older version of the *same* row is not noticed here; ``heads`` (what the row is true of)
+and the journal's order are for that.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ _SALT: Final = 24
 class LocalKey(Secret):
     """The random key of one local store, with the store's id (16 bytes) and the source of its salts."""
 
-    __slots__ = ("_entropy", "_key", "store_id")
+    __slots__ = ("_entropy", "_hedge", "_key", "store_id")
 
     store_id: bytes
 
@@ -36,6 +38,7 @@ class LocalKey(Secret):
         if len(store_id) != 16 or len(key) != 32:
             raise ValueError("a local key is a store id of 16 and a key of 32 bytes")
         self.store_id, self._key, self._entropy = store_id, key, entropy
+        self._hedge = p.hkdf(key, salt=b"", use="row-hedge")
 
     @classmethod
     def generate(cls, entropy: p.Entropy) -> LocalKey:
@@ -48,9 +51,10 @@ class LocalKey(Secret):
 
     def seal(self, table: str, row_key: bytes | str, plaintext: bytes, heads: bytes = b"") -> bytes:
         """``plaintext`` and 41 bytes. ``heads`` is whatever the row must go with; give the same to open it."""
-        salt = p.draw(self._entropy, _SALT)
+        place = self._place(table, row_key, heads)
+        salt = self.salt(self._entropy, place + plaintext)[:_SALT]
         key, nonce = self._derive(salt)
-        return _FORMAT + salt + p.seal_aead(key, nonce, plaintext, self._place(table, row_key, heads))
+        return _FORMAT + salt + p.seal_aead(key, nonce, plaintext, place)
 
     def open(self, table: str, row_key: bytes | str, sealed: bytes, heads: bytes = b"") -> bytes:
         """The plaintext; :class:`BadSeal` for damage, another key, or a row from another place."""
@@ -58,6 +62,10 @@ class LocalKey(Secret):
             raise BadSeal("not a sealed row")
         key, nonce = self._derive(sealed[1 : 1 + _SALT])
         return p.open_aead(key, nonce, sealed[1 + _SALT :], self._place(table, row_key, heads))
+
+    def salt(self, entropy: p.Entropy, contents: bytes) -> bytes:
+        """32 bytes that differ for different contents even when the machine repeats its random numbers."""
+        return p.hedged_salt(self._hedge, entropy, contents)
 
     def _derive(self, salt: bytes) -> tuple[bytes, bytes]:
         okm = p.hkdf(self._key, salt=salt, use="row", length=44)

@@ -50,10 +50,12 @@ def make_slot(
         if not params.acceptable(allow_weak=allow_weak):
             raise UsageError("the key-derivation parameters are outside the accepted bounds")
         costs = params.memory_kib.to_bytes(4, "big") + bytes((params.passes, params.lanes))
-        head = _MAGIC + bytes((_PASSWORD,)) + costs + p.draw(entropy, 32)
+        head = _MAGIC + bytes((_PASSWORD,)) + costs
+        head += local_key.salt(entropy, head)
         root = _from_password(p.normalise_password(password), head, params, allow_weak)
     else:
-        head = _MAGIC + bytes((_RAW,)) + bytes(6) + p.draw(entropy, 32)
+        head = _MAGIC + bytes((_RAW,)) + bytes(6)
+        head += local_key.salt(entropy, head)
         root = _raw(raw_key or b"")
     return head + p.seal_committed(root, salt=head[11:], use="slot", context=head, plaintext=local_key.to_bytes())
 
