@@ -16,8 +16,8 @@ from vaultsync.schema.lenses import Convert
 from vaultsync.schema.types import EntryType, Field, Schema
 from vaultsync.view.context import Context
 from vaultsync.view.decide import Status, decide, judge
-from vaultsync.view.edits import plan_add, plan_delete, plan_purge, plan_restore, plan_update
-from vaultsync.view.entry import evaluate
+from vaultsync.view.edits import plan_add, plan_delete, plan_purge, plan_resolve, plan_restore, plan_update
+from vaultsync.view.entry import Candidate, Conflict, evaluate
 
 ME = INCARNATIONS[0]
 
@@ -367,3 +367,54 @@ def test_an_edit_made_elsewhere_brings_a_purged_entry_back_with_what_was_edited(
     both = merged(raw, plan_purge(raw, ME), edit)
     assert decide(both, SCHEMA).status is Status.COMPLETE
     assert evaluate("id", both, SCHEMA, Context()).fields == {"password": "new"}
+
+
+def test_a_delete_with_an_entry_covers_what_that_entry_showed() -> None:
+    raw = added(title="t")
+    seen = evaluate("id", raw, SCHEMA, Context())
+    newer = applied(raw, update(raw, SCHEMA, {"title": "u"}, incarnation=INCARNATIONS[1]))
+    assert trashed(applied(raw, plan_delete(raw, ME, seen=seen)))
+    assert not trashed(applied(newer, plan_delete(newer, ME, seen=seen)))
+    assert trashed(applied(newer, plan_delete(newer, ME)))
+
+
+# ---- resolving ----------------------------------------------------------------------------------------------------
+def resolve(raw: dict[str, Any], name: str, choice: Any, *keys: str) -> dict[str, Any]:
+    more: dict[str, Any] = {"incarnation": ME, "now_ms": 100, "new_id": new_ids()}
+    return dict(plan_resolve("id", raw, SCHEMA, name, choice, conflicting=frozenset(keys), **more))
+
+
+def losers(raw: dict[str, Any], **candidates: tuple[Any, Any]) -> dict[str, tuple[Conflict, ...]]:
+    found = {key.replace("__", "/"): (Candidate(won), Candidate(lost)) for key, (won, lost) in candidates.items()}
+    return dict(evaluate("id", raw, SCHEMA, Context(conflicts=lambda _: found)).conflicts)
+
+
+def test_resolving_writes_the_choice_and_overwrites_every_other_value() -> None:
+    raw = added(title="won", notes="one\ntwo", emails=["a@x", "b@x"])
+    title = losers(raw, title=("won", "lost"))["title"][0]
+    assert resolve(raw, "title", title, "title") == {"title": "lost", f"$edited/{ME}": 100}
+    assert resolve(raw, "title", "third", "title") == {"title": "third", f"$edited/{ME}": 100}
+    kept = resolve(raw, "title", "won", "title", "password")  # the winner, outright: written again, so that it is alone
+    assert kept == {"title": "won", f"$edited/{ME}": 100}
+
+
+def test_resolving_one_line_or_item_leaves_the_others() -> None:
+    raw = added(title="t", notes="one\ntwo", emails=["a@x", "b@x"])
+    line = losers(raw, notes=("one", "ONE"))["notes"][0]
+    assert line.element == "old"
+    assert evaluate("id", applied(raw, resolve(raw, "notes", line, "notes")), SCHEMA, Context())["notes"] == "ONE\ntwo"
+    key = next(k for k in raw if k.startswith("emails/") and raw[k] == "b@x")
+    item = losers(raw, **{key.replace("/", "__"): ("b@x", "c@x")})["emails"][0]
+    after = evaluate("id", applied(raw, resolve(raw, "emails", item, key)), SCHEMA, Context())
+    assert after["emails"] == ("a@x", "c@x")
+
+
+def test_resolving_is_refused_like_any_edit() -> None:
+    raw = added(title="won")
+    title = losers(raw, title=("won", "lost"))["title"][0]
+    with pytest.raises(UsageError, match="belongs to field 'title', not 'password'"):
+        resolve(raw, "password", title, "password")
+    with pytest.raises(RetiredField):
+        resolve(raw, "email", "x", "email")
+    with pytest.raises(NotEditable):
+        resolve(applied(raw, plan_delete(raw, ME)), "title", title, "title")

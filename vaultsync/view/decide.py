@@ -167,6 +167,21 @@ def _readable(kept: frozenset[str], first: str) -> frozenset[str]:
     return (kept | {first}) - {""}
 
 
+@lru_cache(maxsize=1024)
+def _standing(schema: Schema, readable: frozenset[str], first: str) -> tuple[str | None, bool, bool, bool]:
+    """Of an entry readable as these types: the face, whether it is retired, whether any type is known here, and whether
+    it counts for the quota while it is not deleted (not if it is readable only as types retired here)."""
+    known = {name: kind for name in readable if (kind := schema.known(name)) is not None}
+    retired = {name for name, kind in known.items() if schema.retired(kind)}
+    here = {name for name, kind in known.items() if schema.here(kind)}
+
+    def newest(names: set[str]) -> str | None:
+        return max(names, key=lambda name: (name == first, known[name].since, name), default=None)
+
+    face = newest(here - retired) or newest(here & retired)
+    return face, face in retired, bool(known), not known or len(retired) < len(known)
+
+
 @lru_cache(maxsize=64)
 def _converted_to(schema: Schema) -> dict[str, tuple[EntryType, ...]]:
     """Type name -> the types known here that convert to it, in an order that every device agrees on."""
@@ -190,32 +205,27 @@ def decide(raw: Raw, schema: Schema) -> Decision:
 
 def judge(raw: Raw, schema: Schema) -> Judgement:
     """:func:`decide`, with what the decision was taken from."""
+    marks = " ".join([key for key in raw if key.startswith("$")])  # most entries carry neither faces nor deletes
     first = primary(raw, schema)
-    readable = _readable(faces(raw), first)
-    known_types = {t: kind for t in readable if (kind := schema.known(t)) is not None}
-    retired = {t for t, kind in known_types.items() if schema.retired(kind)}
-    here = {t for t, kind in known_types.items() if schema.here(kind)}
-
-    def newest(names: set[str]) -> str | None:
-        return max(names, key=lambda t: (t == first, known_types[t].since, t), default=None)
-
-    face = newest(here - retired) or newest(here & retired)
+    readable = _readable(faces(raw) if "$face/" in marks else frozenset(), first)
+    face, archived, known_here, counts = _standing(schema, readable, first)
     line = lineage(raw, schema, face) if face else ()
     shape = _shape(schema, tuple(kind.name for kind in line))
     unknown, covered = _unknown(raw, shape)
     broken = _broken(raw, schema, line)
     critical = {raw.get(f"$critical/{name}") for name in unknown} if unknown else set()
-    dead, withheld, locked = trashed(raw), "read" in critical, bool(critical & {"read", "write"})
-    counted = not dead and not (known_types and len(retired) == len(known_types))
+    dead = "$deleted/" in marks and trashed(raw)
+    withheld, locked = "read" in critical, bool(critical & {"read", "write"})
+    counted = counts and not dead
     missing = tuple(sorted((unknown - covered) | broken))
     reason = None
     if dead:
         status = Status.TRASHED
     elif face is None:
-        status, reason = Status.HIDDEN, Reason.PLATFORM if known_types else Reason.VERSION
+        status, reason = Status.HIDDEN, Reason.PLATFORM if known_here else Reason.VERSION
     elif withheld:
         status, reason = Status.HIDDEN, Reason.CRITICAL
-    elif face in retired:
+    elif archived:
         status = Status.ARCHIVED
     else:
         status = Status.FLAGGED if missing else Status.COMPLETE

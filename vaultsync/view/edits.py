@@ -114,6 +114,8 @@ def plan_resolve(
     value: Any = choice
     forced: Ops = {}
     if isinstance(choice, Conflict):
+        if owner(choice.key) != name:
+            raise UsageError(f"entry {entry_id}: the chosen value belongs to field {owner(choice.key)!r}, not {name!r}")
         if choice.element is None:
             value = choice.value
         else:  # one item or line of a collection: the others stay as they are

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from vaultsync.errors import UnknownField
 from vaultsync.schema.cells import Raw, Scalar, edited, split_key, stamps
 from vaultsync.schema.kind import Element
+from vaultsync.schema.kinds import OLD
 from vaultsync.schema.types import Field, Schema
 from vaultsync.view.context import Context, Masked
 from vaultsync.view.decide import Decision, Judgement, Status, judge
@@ -249,9 +250,8 @@ class Entry:
                 _, device, version, time = candidate
                 secret = field.kind.is_secret
                 losers = found.setdefault(split.name, [])
-                losers.append(
-                    Conflict(value, device, version, time, key, split.element or None, secret, candidate.value)
-                )
+                element = split.element or (OLD if field.kind.has_elements else None)  # a note's plain key is a line
+                losers.append(Conflict(value, device, version, time, key, element, secret, candidate.value))
         return {name: tuple(losers) for name, losers in found.items()}
 
     @property
