@@ -10,12 +10,13 @@ from __future__ import annotations
 import hashlib
 import heapq
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum, auto
 from typing import Final
 
 from vaultsync.errors import VaultSyncError
 from vaultsync.limits import RECENT_ENVELOPES, SYNC_WINDOW
+from vaultsync.sync import names
 from vaultsync.sync.events import Opened, Tip
 
 __all__ = ["TRANSITIONS", "Cause", "Chain", "Record", "State", "seq_of", "short_of"]
@@ -112,8 +113,11 @@ class Chain:
         self.records: dict[str, Record] = {}
         self.stalls: dict[str, int] = {}  # those of the records that wait for the roster or an update
         self.at: dict[int, list[Record]] = {}  # opened or applying, by sequence number
+        self.genuine: dict[int, set[str]] = {}  # whatever was opened beyond the tip, set aside meanwhile or not
         self.wanted: list[str] = []  # heaps of listed names; equal lengths make their order that of sequence numbers
         self.suspects: list[str] = []  # to be fetched wherever they are: they contradict something
+        self.taken: set[str] = set()  # names that may be in both heaps and were handed out
+        self.probe: int | None = None  # nothing beyond is fetched: the roster did not know the chain when last tried
         self.reach = 0  # end of a group that has begun: fetched beyond the window
         self.recent: dict[int, bytes] = {}  # sequence number -> first half of the id, the newest applied
         self.claims: dict[int, bytes] = {}  # the same, as others' frontiers say, beyond the tip
@@ -126,7 +130,7 @@ class Chain:
         # A hash over the names up to the tip on which a listing and the store agreed, fed as envelopes are applied
         self.explained = hashlib.sha256() if tip.seq <= tip.floor else None
         self.explained_to = tip.floor
-        self.unexplained: list[str] | None = None  # a listing that waits to be compared with the store
+        self.unexplained: tuple[list[str], int] | None = None  # waits for comparing: a listing up to this number
         if tip.seq:
             self.recent[tip.seq] = tip.env_id[:16]
 
@@ -137,17 +141,21 @@ class Chain:
         limit = max(self.tip.seq + SYNC_WINDOW, self.reach)
         if self.stalls:
             limit = min(limit, *self.stalls.values())  # what follows would meet the same obstacle
-        for heap, bound in ((self.wanted, limit), (self.suspects, None)):
-            while heap and (bound is None or seq_of(heap[0]) <= bound):
+        if self.probe is not None:
+            limit = min(limit, self.probe)
+        for heap, bound in ((self.wanted, limit), (self.suspects, names.MAX_SEQ if self.probe is None else self.probe)):
+            while heap and seq_of(heap[0]) <= bound:
                 name = heapq.heappop(heap)
-                if name not in self.records:
+                if name not in self.records and name not in self.taken:
+                    if self.suspects or heap is self.suspects:
+                        self.taken.add(name)
                     return name
         return None
 
-    def want(self, names: Iterable[str]) -> None:
-        """Put names (back) among those to be fetched."""
-        for name in names:
-            heapq.heappush(self.wanted, name)
+    def want_again(self, name: str) -> None:
+        """Put a name back among those to be fetched."""
+        self.taken.discard(name)
+        heapq.heappush(self.wanted, name)
 
     def busy(self) -> bool:
         """Whether anything of this chain may lead to a decision."""
@@ -155,9 +163,9 @@ class Chain:
 
     # ---- listings -------------------------------------------------------------------------------------------------
 
-    def below(self, names: Sequence[str], seq: int) -> int:
-        """How many of the sorted ``names`` have a sequence number below ``seq``."""
-        return bisect_left(names, f"{self.prefix}{seq:012d}")
+    def below(self, listed: Sequence[str], seq: int) -> int:
+        """How many of the sorted names ``listed`` have a sequence number below ``seq``."""
+        return bisect_left(listed, f"{self.prefix}{seq:012d}")
 
     def agrees(self, old: Sequence[str], expected: set[str]) -> bool:
         """Whether a listing's names up to the tip are those explained before, then only ``expected`` ones."""
@@ -166,10 +174,10 @@ class Chain:
         split = self.below(old, self.explained_to + 1)
         return _digest(old[:split]).digest() == self.explained.digest() and expected.issuperset(old[split:])
 
-    def explain(self, old: Sequence[str]) -> None:
-        """The store and the listing agree about these names, or the difference is known for good."""
+    def explain(self, old: Sequence[str], seq: int) -> None:
+        """The store and the listing agree about these names, all up to ``seq``, or the difference is known for good."""
         self.explained = _digest(old)
-        self.explained_to = self.tip.seq
+        self.explained_to = seq
 
     def follow(self, name: str) -> None:
         """``name`` belongs to the next listing too, if it continues what is explained."""
@@ -202,6 +210,7 @@ class Chain:
         self.tip = Tip(seq, env_id, self.tip.floor)
         if self.cursor[0] <= seq:
             self.cursor = (seq, env_id)
+        self.genuine = {place: found for place, found in self.genuine.items() if place > seq}
         self.recent[seq] = env_id[:16]
         if len(self.recent) > RECENT_ENVELOPES:
             del self.recent[next(iter(self.recent))]
@@ -224,5 +233,5 @@ def short_of(name: str) -> bytes:
     return bytes.fromhex(name[-32:])
 
 
-def _digest(names: Sequence[str]) -> hashlib._Hash:
-    return hashlib.sha256("".join(name + "\n" for name in names).encode())
+def _digest(listed: Sequence[str]) -> hashlib._Hash:
+    return hashlib.sha256("".join(name + "\n" for name in listed).encode())

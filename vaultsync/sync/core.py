@@ -226,6 +226,8 @@ class Core:
             self._list_chain(self._chains[key], [])
 
     def _list_chain(self, chain: Chain, listed: list[str]) -> None:
+        stuck = [record.seq for record in chain.records.values() if record.state is State.NO_ROSTER]
+        chain.probe = min(stuck, default=chain.probe)
         for record in list(chain.records.values()):
             self._move(record, Cause.LISTED_AGAIN)
             if record.state is State.QUARANTINED and isinstance(record.error, BadSignature):
@@ -233,6 +235,7 @@ class Core:
         first, split = chain.below(listed, chain.tip.floor + 1), chain.below(listed, chain.tip.seq + 1)
         old, new = listed[first:split], [name for name in listed[split:] if names.parse_envelope(name) is not None]
         chain.wanted = [name for name in new if name not in chain.records]
+        chain.taken.clear()
         chain.suspects = [name for pair in pairwise(new) if seq_of(pair[0]) == seq_of(pair[1]) for name in pair]
         was_gone, was_gap = chain.gone, chain.gap
         chain.offer(new)
@@ -248,7 +251,7 @@ class Core:
         if chain.agrees(old, self._healing | self._fresh):
             self._fresh.difference_update(old)
         else:
-            chain.unexplained = old
+            chain.unexplained = (old, chain.tip.seq)
             self._compare.append(chain.key)
         self._busy.add(chain.key)
 
@@ -256,8 +259,8 @@ class Core:
         chain = self._chains.get(event.chain)
         if chain is None or chain.unexplained is None:
             return
-        old, chain.unexplained = chain.unexplained, None
-        low, high = f"{chain.prefix}{chain.tip.floor + 1:012d}", f"{chain.prefix}{chain.tip.seq + 1:012d}"
+        (old, upto), chain.unexplained = chain.unexplained, None
+        low, high = f"{chain.prefix}{chain.tip.floor + 1:012d}", f"{chain.prefix}{upto + 1:012d}"
         listed = set(old)
         held = {name for name in event.names if low <= name < high}
         undelivered = set(event.undelivered)
@@ -274,7 +277,7 @@ class Core:
         if robbed:
             self._findings.append(Finding(FindingKind.ROLLED_BACK, chain.key, seq_of(robbed[0]), tuple(robbed)))
         if not lost and not late and foreign <= self._quarantined.keys():
-            chain.explain(old)
+            chain.explain(old, upto)
         else:
             chain.explained = None
         self._busy.add(chain.key)
@@ -293,10 +296,18 @@ class Core:
         self._frontier(event.frontier)
         if self._quarantined.pop(record.name, self) is not self:
             self._release.append(record.name)
+        chain.probe = None
         if record.seq <= chain.tip.seq:
+            if chain.recent.get(record.seq) == event.env_id[:16]:
+                self._move(record, Cause.COMMITTED)  # applied by another way meanwhile
+                return
             self._find(FindingKind.EQUIVOCATION, chain, record.seq, record.name)
             self._refuse(record, ForkedChain(f"{FindingKind.EQUIVOCATION.value}: envelope {record.seq}"))
             return
+        rivals = chain.genuine.setdefault(record.seq, set())
+        rivals.add(record.name)
+        if len(rivals) > 1:
+            self._find(FindingKind.EQUIVOCATION, chain, record.seq, *sorted(rivals))
         group = event.group
         if group is not None:
             if not (0 <= group.index < group.count <= MAX_GROUP_ENVELOPES and group.index < record.seq):
@@ -310,9 +321,6 @@ class Core:
             self._awaited.setdefault(hash_, set()).add(record)
         if chain.key == self._own:
             self._find(FindingKind.OWN_CHAIN_AHEAD, chain, record.seq, record.name)
-        rivals = chain.at[record.seq]
-        if len(rivals) > 1:
-            self._find(FindingKind.EQUIVOCATION, chain, record.seq, *sorted(rival.name for rival in rivals))
 
     def _incomplete(self, event: ev.Incomplete) -> None:
         record = self._record(event.name)
@@ -393,6 +401,7 @@ class Core:
             chain.advance(tip.seq, tip.env_id)
         chain.tip = tip
         chain.wanted = sorted(name for name in chain.wanted if seq_of(name) > tip.seq)
+        chain.suspects.clear()  # some of them may be what was applied
         chain.claims = {seq: said for seq, said in chain.claims.items() if seq > tip.seq}
         chain.explained, chain.unexplained = None, None  # the next listing is compared with the store
         self._busy.add(chain.key)
@@ -428,9 +437,10 @@ class Core:
         self._roster = None if event.chains is None else frozenset(event.chains)
         for chain in self._chains.values():
             again = [record for record in chain.records.values() if record.state is State.NO_ROSTER]
+            chain.probe = None
             for record in again:
                 self._move(record, Cause.ROSTER_CHANGED)
-                chain.want([record.name])
+                chain.want_again(record.name)
             self._busy.add(chain.key)
 
     def _interrupted(self, _event: ev.Interrupted) -> None:
@@ -438,7 +448,7 @@ class Core:
         for chain in self._chains.values():
             for record in [record for record in chain.records.values() if record.state is State.FETCHING]:
                 self._move(record, Cause.TAKEN_BACK)
-                chain.want([record.name])
+                chain.want_again(record.name)
                 self._busy.add(chain.key)
         self._outbox = dict.fromkeys(self._outbox, False)
         self._healing.clear()  # found again by the next listing

@@ -49,6 +49,7 @@ def _of_opened(chain: Chain, head: Record, behind: int) -> Waiting:
         if len({record.seq for record in members}) < group.count:
             return Waiting(WaitsFor.GROUP, chain.key, head.seq, head.name, behind)
         missing = missing.union(*(record.missing for record in members))
+        missing = missing.difference(*(record.contents.hashes for record in members))
     return Waiting(WaitsFor.CHANGES, chain.key, head.seq, head.name, behind, tuple(sorted(missing)))
 
 
