@@ -1,0 +1,58 @@
+"""The README is run: its Python block as it stands, and its commands are those that the package has."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import vaultsync as vs
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def block(language: str, containing: str) -> str:
+    found = [text for text in re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL) if containing in text]
+    assert len(found) == 1, f"one {language} block with {containing!r} is expected"
+    return str(found[0])
+
+
+def test_the_example_runs_and_says_what_its_comments_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {"remote": (tmp_path / "remote").as_uri()}
+    exec(block("python", "vs.Vault.create"), names)  # noqa: S102
+    laptop, phone = names["laptop"], names["phone"]
+    assert isinstance(laptop, vs.Vault)
+    assert isinstance(phone, vs.Vault)
+    try:
+        code, password, notice = capsys.readouterr().out.splitlines()
+        assert code == laptop.recovery_code
+        assert password == "n3w"
+        assert notice.startswith("1 entry can't be shown here: 1 Scan needs 2.0 or later")
+    finally:
+        laptop.close()
+        phone.close()
+
+
+def test_names_in_the_text_exist() -> None:
+    for name in re.findall(r"`vault\.(\w+)", README):
+        assert hasattr(vs.Vault, name), name
+    for name in re.findall(r"`view\.(\w+)", README):
+        assert hasattr(vs.View, name), name
+    for name in re.findall(r"`entry\.(\w+)", README):
+        assert hasattr(vs.Entry, name), name
+
+
+def test_ci_runs_exactly_the_test_command() -> None:
+    section = README.split("<!-- test-command -->")[1].split("<!-- end -->")[0]
+    assert "python -m pytest" in section
+    assert "<!-- test-command -->" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
+def test_links_lead_somewhere() -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
