@@ -19,7 +19,7 @@ from vaultsync.importers import Parsed, Record, parse
 from vaultsync.limits import MAX_IMPORT_DEPTH, MAX_IMPORT_LEAVES, MAX_TAG_CHARS, MAX_VALUE_BYTES
 from vaultsync.presets.custom import Custom, decode
 
-EXAMPLES = int(os.environ.get("VAULTSYNC_EXAMPLES", "150"))
+EXAMPLES = int(os.environ.get("VAULTSYNC_EXAMPLES", "100"))
 SAMPLES = Path(__file__).parent.parent / "samples"
 
 Sound = Callable[[Parsed], Parsed]
@@ -268,9 +268,9 @@ login = like(
 item = like(
     id=text, type=st.integers(0, 9), name=text, notes=text, login=login, secureNote=st.just({"type": 0}),
     favorite=st.booleans(), reprompt=st.integers(0, 2), fields=st.lists(field, max_size=3),
-    passwordHistory=st.lists(like(lastUsedDate=st.sampled_from( DATES), password=text), max_size=2),
+    passwordHistory=st.lists(like(lastUsedDate=st.sampled_from(DATES), password=text), max_size=2),
     folderId=st.sampled_from(["F1", "F2"]), collectionIds=st.lists(st.sampled_from(["C1", "C2", STRING]), max_size=3),
-    card=like(number=text, code=text), identity=like(title=text, ssn=text), creationDate= st.sampled_from(DATES),
+    card=like(number=text, code=text), identity=like(title=text, ssn=text), creationDate=st.sampled_from(DATES),
     revisionDate=st.sampled_from(DATES), deletedDate=st.sampled_from([*DATES, None]),
 )  # fmt: skip
 FOLDERS = [{"id": "F1", "name": "Folder one"}, {"id": "F2", "name": ""}]

@@ -252,6 +252,20 @@ def test_notes_without_a_website_differ_by_their_text() -> None:
     assert one.source.partition("#")[0] != other.source.partition("#")[0]
 
 
+def test_a_tag_too_long_to_be_one_is_a_custom_field() -> None:
+    record = parse(f"Title,Username,Password,Tags\na,u,p,work;{'x' * 300}\n".encode()).records[0]
+    assert record.values["tags"] == {"work"}
+    assert customs(record) == [Custom("Tags", "x" * 300)]
+
+
+def test_a_note_with_a_password_is_a_login_that_says_so() -> None:
+    head = b"folder,favorite,type,name,notes,fields,reprompt,login_uri,login_username,login_password,login_totp\n"
+    parsed = parse(head + b",,note,n,,,,,,p,\n,,card,m,,,,,,,\n")
+    assert [record.type for record in parsed.records] == ["login", "login"]
+    assert [customs(record) for record in parsed.records] == [[Custom("type", "note")], [Custom("type", "card")]]
+    assert any("type" in note for note in parsed.notes)
+
+
 def test_bitwarden_fields_without_a_name() -> None:
     assert bitwarden_fields("alone\r\na: 1\r\n\r\nmore") == [
         Custom("", "alone", "hidden"),

@@ -57,8 +57,8 @@ def test_what_is_critical() -> None:
 
 def test_secrets_are_of_a_secret_kind() -> None:
     secrets = {
-        "password", "totp", "card_number", "card_code", "pin", "ssn", "private_key", "passkeys", "password_history", "iban",
-        "custom_secret", "account_number", "security_answer", "wifi_password",
+        "password", "totp", "card_number", "card_code", "pin", "ssn", "private_key", "passkeys", "password_history",
+        "iban", "custom_secret", "account_number", "security_answer", "wifi_password",
     }  # fmt: skip
     kinds = {field.name: field.kind for kind in SCHEMA.types.values() for field in kind.fields}
     assert all(kinds[name].is_secret for name in secrets)
