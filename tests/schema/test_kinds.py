@@ -330,6 +330,19 @@ def test_a_move_keeps_the_id_and_an_edit_elsewhere_follows_it() -> None:
     assert LISTED.read("f", merge(raw, move, edit)) == ("D", "a", "b", "c")
 
 
+def test_a_line_goes_where_it_was_put_beside_one_that_an_edit_brings_back() -> None:
+    seen = made(LISTED, ["a", "b", "c"])
+    now = apply(seen, write(LISTED, seen, ["a", "c"], "ann"))
+    ops = write(LISTED, now, ["a", "B", "x", "y", "c"], "bob", seen)
+    assert LISTED.read("f", apply(now, ops)) == ("a", "B", "x", "y", "c")
+
+
+def test_moving_what_was_removed_meanwhile_does_nothing() -> None:
+    seen = made(LISTED, ["a", "b", "c"])
+    now = apply(seen, write(LISTED, seen, ["a", "b"], "ann"))
+    assert write(LISTED, now, ["c", "a", "b"], "bob", seen) == {}
+
+
 def test_equal_positions_from_two_devices_part_when_something_goes_between() -> None:
     raw = made(LISTED, ["a"])
     both = merge(raw, write(LISTED, raw, ["a", "x"], "ann"), write(LISTED, raw, ["a", "y"], "bob"))
@@ -355,6 +368,12 @@ def test_a_note_that_was_emptied_leaves_the_plain_key_alone() -> None:
     again = write(kinds.note, empty, "c")
     assert "f" not in again
     assert kinds.note.read("f", apply(empty, again)) == "c"
+
+
+def test_a_stored_line_with_a_line_break_is_left_until_it_is_edited() -> None:
+    raw: dict[str, Scalar] = {"f": "a\nb"}
+    assert write(kinds.note, raw, "a\nb") == {}
+    assert kinds.note.read("f", apply(raw, write(kinds.note, raw, "a\nB"))) == "a\nB"
 
 
 def test_a_line_with_the_reserved_id_is_not_a_line() -> None:

@@ -274,6 +274,8 @@ class NoteKind(_Ordered):
 
     def write(self, name: str, now: Raw, wanted: Any, *, seen: Raw | None, new_id: Callable[[], str]) -> Ops:
         value = self.check(wanted)
+        if value == self.read(name, now if seen is None else seen):
+            return {}  # also where a stored line holds a line break, which we would not write
         lines: list[Scalar] = [] if value is None else list(value.split("\n"))
         # A note that was there before keeps its plain key empty: two devices that fill it again must not collide there.
         made = name not in now and len(self._ids(name, now)) == 1
