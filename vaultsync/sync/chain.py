@@ -210,7 +210,7 @@ class Chain:
         self.tip = Tip(seq, env_id, self.tip.floor)
         if self.cursor[0] <= seq:
             self.cursor = (seq, env_id)
-        self.genuine = {place: found for place, found in self.genuine.items() if place > seq}
+        self.genuine.pop(seq, None)
         self.recent[seq] = env_id[:16]
         if len(self.recent) > RECENT_ENVELOPES:
             del self.recent[next(iter(self.recent))]

@@ -38,7 +38,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any
 
 from vaultsync.errors import (
     BadSignature,
@@ -50,22 +50,20 @@ from vaultsync.errors import (
     UnknownChain,
     UpdateRequired,
     UsageError,
-    VaultSyncError,
 )
 from vaultsync.limits import FETCH_BATCH, MAX_GROUP_ENVELOPES
 from vaultsync.sync import events as ev
 from vaultsync.sync import names
-from vaultsync.sync.chain import TRANSITIONS, Cause, Chain, Record, State, seq_of, short_of
+from vaultsync.sync.chain import Cause, Chain, Record, State, seq_of, short_of
+from vaultsync.sync.ledger import Ledger
 from vaultsync.sync.ready import ready_units
 from vaultsync.sync.report import Finding, FindingKind, Waiting
 from vaultsync.sync.waits import waiting_of
 
 __all__ = ["Core"]
 
-_ONCE_A_CHAIN: Final = frozenset({FindingKind.OWN_CHAIN_AHEAD})
 
-
-class Core:
+class Core(Ledger):
     """The state of one vault against one remote. Not thread-safe: one shell drives it.
 
     ``vault`` and chains are 16 bytes. ``tips``: how far each chain is applied. ``own``: the chain this device writes,
@@ -83,27 +81,7 @@ class Core:
         outbox: Iterable[str] = (),
         quarantined: Iterable[str] = (),
     ) -> None:
-        self._vault = vault
-        self._own = own
-        self._roster = None if roster is None else frozenset(roster)
-        self._chains: dict[bytes, Chain] = {}
-        for key, tip in tips.items():
-            self._chains[key] = Chain(key, names.chain_prefix(vault, key), tip)
-        self._busy: set[bytes] = set()
-        self._fetching = 0
-        self._applying: dict[str, Record] = {}
-        self._awaited: dict[bytes, set[Record]] = {}
-        self._outbox: dict[str, bool] = dict.fromkeys(outbox, False)  # name -> handed out
-        self._fresh: set[str] = set()  # put by us since the last listing that might have shown it
-        self._healing: set[str] = set()
-        self._quarantined: dict[str, VaultSyncError | None] = dict.fromkeys(quarantined)
-        self._reported: set[tuple[FindingKind, bytes, int]] = set()
-        self._heal: list[str] = []
-        self._compare: list[bytes] = []
-        self._confirmed: list[str] = []
-        self._set_aside: list[ev.Quarantined] = []
-        self._release: list[str] = []
-        self._findings: list[Finding] = []
+        super().__init__(vault, tips, own, roster, outbox, quarantined)
         self._handlers: dict[type[Any], Callable[[Any], None]] = {
             ev.Listed: self._listed,
             ev.Holds: self._holds,
@@ -164,20 +142,7 @@ class Core:
         fetch = self._next_fetches(busy)
         put = [name for name, handed in self._outbox.items() if not handed]
         self._outbox.update(dict.fromkeys(put, True))
-        decision = ev.Decision(
-            tuple(fetch),
-            tuple(units),
-            tuple(put),
-            tuple(self._heal),
-            tuple(self._compare),
-            tuple(self._confirmed),
-            tuple(self._set_aside),
-            tuple(self._release),
-            tuple(self._findings),
-        )
-        for collected in (self._heal, self._compare, self._confirmed, self._set_aside, self._release, self._findings):
-            collected.clear()
-        return decision
+        return self._hand_out(tuple(fetch), tuple(units), tuple(put))
 
     def _next_fetches(self, busy: list[Chain]) -> list[str]:
         """The lowest of each chain, then the next of each, until the batch is full."""
@@ -340,6 +305,7 @@ class Core:
         elif isinstance(error, Refused):
             self._refuse(record, error)
         elif isinstance(error, MissingDependencies) and record.opened is not None:
+            self._forget_missing(record)
             record.missing = set(error.hashes) - record.opened.hashes
             for hash_ in record.missing:
                 self._awaited.setdefault(hash_, set()).add(record)
@@ -401,6 +367,7 @@ class Core:
             chain.advance(tip.seq, tip.env_id)
         chain.tip = tip
         chain.wanted = sorted(name for name in chain.wanted if seq_of(name) > tip.seq)
+        chain.genuine = {seq: rivals for seq, rivals in chain.genuine.items() if seq > tip.seq}
         chain.suspects.clear()  # some of them may be what was applied
         chain.claims = {seq: said for seq, said in chain.claims.items() if seq > tip.seq}
         chain.explained, chain.unexplained = None, None  # the next listing is compared with the store
@@ -414,12 +381,6 @@ class Core:
             self._chain(parsed.chain).follow(event.name)
         self._healing.discard(event.name)
         self._fresh.add(event.name)
-
-    def _learn(self, hashes: Iterable[bytes]) -> None:
-        for hash_ in hashes:
-            for record in self._awaited.pop(hash_, ()):
-                record.missing.discard(hash_)
-                self._busy.add(record.chain.key)
 
     # ---- what others say ------------------------------------------------------------------------------------------
 
@@ -452,75 +413,3 @@ class Core:
                 self._busy.add(chain.key)
         self._outbox = dict.fromkeys(self._outbox, False)
         self._healing.clear()  # found again by the next listing
-
-    # ---- small steps ----------------------------------------------------------------------------------------------
-
-    def _chain(self, key: bytes) -> Chain:
-        if key not in self._chains:
-            self._chains[key] = Chain(key, names.chain_prefix(self._vault, key), ev.Tip(0, ev.NO_ENVELOPE))
-        return self._chains[key]
-
-    def _record(self, name: str) -> Record | None:
-        parsed = names.parse_envelope(name)
-        chain = self._chains.get(parsed.chain) if parsed is not None and parsed.vault == self._vault else None
-        return chain.records.get(name) if chain is not None else None
-
-    def _knows(self, chain: bytes) -> bool:
-        return self._roster is None or chain in self._roster or chain == self._own
-
-    def _take_back(self, records: list[Record]) -> None:
-        for record in records:
-            self._move(record, Cause.TAKEN_BACK)
-            record.chain.cursor = (record.chain.tip.seq, record.chain.tip.env_id)
-            self._busy.add(record.chain.key)
-
-    def _refuse(self, record: Record, error: VaultSyncError) -> None:
-        record.error = error
-        self._move(record, Cause.REFUSED)
-        if record.name not in self._quarantined:
-            self._set_aside.append(ev.Quarantined(record.name, error))
-        self._quarantined[record.name] = error
-
-    def _find(self, kind: FindingKind, chain: Chain, seq: int, *involved: str) -> None:
-        key = (kind, chain.key, 0 if kind in _ONCE_A_CHAIN else seq)
-        if key not in self._reported:
-            self._reported.add(key)
-            self._findings.append(Finding(kind, chain.key, seq, involved))
-
-    def _move(self, record: Record, cause: Cause) -> None:
-        """The only place where an envelope changes its state, and where what depends on the state is kept in step."""
-        state = TRANSITIONS.get((record.state, cause))
-        if state is None:
-            return
-        chain, before, record.state = record.chain, record.state, state
-        self._fetching += (state is State.FETCHING) - (before is State.FETCHING)
-        if state is State.APPLYING:
-            self._applying[record.name] = record
-        elif before is State.APPLYING:
-            self._applying.pop(record.name, None)
-        if state in (State.NO_ROSTER, State.NEWER):
-            chain.stalls[record.name] = record.seq
-        else:
-            chain.stalls.pop(record.name, None)
-        open_before, open_now = (s in (State.OPENED, State.APPLYING) for s in (before, state))
-        if open_now and not open_before:
-            chain.at.setdefault(record.seq, []).append(record)
-        elif open_before and not open_now:
-            chain.at[record.seq].remove(record)
-            if not chain.at[record.seq]:
-                del chain.at[record.seq]
-            self._forget_missing(record)
-        if state in (State.LISTED, State.APPLIED):
-            chain.records.pop(record.name, None)
-        else:
-            chain.records[record.name] = record
-        self._busy.add(chain.key)
-
-    def _forget_missing(self, record: Record) -> None:
-        for hash_ in record.missing:
-            waiters = self._awaited.get(hash_)
-            if waiters is not None:
-                waiters.discard(record)
-                if not waiters:
-                    del self._awaited[hash_]
-        record.missing = set()
