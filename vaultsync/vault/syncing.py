@@ -79,7 +79,9 @@ class Syncing:
         refresh: Callable[[], None],
         changed: Callable[[], None],
         opener: Callable[[str], Remote] = open_remote,
+        background: bool = True,
     ) -> None:
+        """Without ``background`` no thread is ever started: syncing happens only in `run`."""
         self._ledger = ledger
         self._environment = environment
         self._load_identity = load_identity
@@ -91,6 +93,7 @@ class Syncing:
         self._lock = threading.Lock()  # one pass at a time in this process
         self._exchange: Exchange | None = None
         self._background: Background | None = None
+        self._may_run_in_background = background
         self._report: SyncReport | None = None
         self._findings: tuple[Finding, ...] = ()
         self._error: RemoteError | None = None
@@ -165,6 +168,8 @@ class Syncing:
 
     def _start(self) -> None:
         if not self._auto or self._url is None or self._background is not None or self._closed:
+            return
+        if not self._may_run_in_background:
             return
         exchange = self._ready()
         prefix = names.vault_prefix(self._load_identity().vault_id)

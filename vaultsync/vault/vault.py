@@ -66,6 +66,7 @@ class Vault:
         *,
         app: str = "",
         opener: Callable[[str], Remote] = open_remote,
+        background: bool = True,
     ) -> None:
         """For `create`, `open` and `join`."""
         self.schema = schema
@@ -101,6 +102,7 @@ class Vault:
             refresh=self._look_elsewhere,
             changed=lambda: self._bus.tell(Event(EventKind.STATUS)),
             opener=opener,
+            background=background,
         )
         self._seen_news = ledger.news
         if not self._desk.read_only:
@@ -158,15 +160,17 @@ class Vault:
         app: str = "",
         environment: Environment = REAL,
         opener: Callable[[str], Remote] = open_remote,
+        background: bool = True,
     ) -> Vault:
-        """An existing vault. Automatic sync begins when the vault is connected and it was not turned off.
+        """An existing vault. Automatic sync begins when the vault is connected and it was not turned off; never with
+        ``background=False``, for a program that is over in a moment and calls `sync` itself.
 
         Raises `VaultNotFound`, `WrongPassword`, `SchemaError` (another application's vault), `UpdateRequired` (a newer
         format), `DamagedStore` (says what is lost and what is whole), `StoreFailed`.
         """
         ledger, identity = unlocking.open_store(path, Secrets(password, key), environment)
         try:
-            vault = cls(ledger, identity, schema, environment, app=app, opener=opener)
+            vault = cls(ledger, identity, schema, environment, app=app, opener=opener, background=background)
         except BaseException:
             ledger.close()
             raise
@@ -188,6 +192,7 @@ class Vault:
         app: str = "",
         environment: Environment = REAL,
         opener: Callable[[str], Remote] = open_remote,
+        background: bool = True,
     ) -> Vault:
         """Add this device to a vault that is on a remote, with its password and recovery code, and fetch everything.
 
@@ -201,7 +206,9 @@ class Vault:
         remote = opener(url)
         identity = unlocking.join_account(remote, parsed, password, _device_name(device), environment)
         ledger = unlocking.create_store(path, identity, secrets, environment)
-        return _made(path, ledger, lambda: cls._joined(ledger, schema, environment, app, url, remote, opener))
+        return _made(
+            path, ledger, lambda: cls._joined(ledger, schema, environment, app, url, remote, opener, background)
+        )
 
     @classmethod
     def _joined(
@@ -213,11 +220,13 @@ class Vault:
         url: str,
         remote: Remote,
         opener: Callable[[str], Remote],
+        background: bool,
     ) -> Vault:
         # Fetch before anything is written anywhere: the vault may belong to another schema, or to a newer format.
         exchange = Exchange(ledger, remote, url, environment, load_identity=lambda: unlocking.load_identity(ledger))
         exchange.run(receive_only=True)
-        vault = cls(ledger, unlocking.load_identity(ledger), schema, environment, app=app, opener=opener)
+        identity = unlocking.load_identity(ledger)
+        vault = cls(ledger, identity, schema, environment, app=app, opener=opener, background=background)
         vault._syncing.connect(url, remote)
         vault._syncing.run()
         return vault
