@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from vaultsync.document.changes import decode, pack, unpack
-from vaultsync.document.codec import to_unsigned, unsigned
+from vaultsync.document.columns import to_unsigned, unsigned
 from vaultsync.document.engine import Edit, Engine
 from vaultsync.errors import MalformedChange, MissingDependencies
 

@@ -62,7 +62,7 @@ def exact(value: Any) -> Any:
     """Rows and values such that ``True``, ``1`` and ``1.0`` (and ``0.0`` and ``-0.0``) differ."""
     if isinstance(value, dict):
         return {key: exact(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
         return [exact(item) for item in value]
     return (type(value).__name__, repr(value))
 

@@ -13,8 +13,9 @@ import pytest
 from automerge.core import ROOT, Document, Message, ObjType, ScalarType, SyncState
 
 from tests.document.model import ANN, BOB
-from vaultsync.document.codec import Action, Op, encode, to_unsigned
-from vaultsync.document.engine import _object_id, _op_id
+from vaultsync.document.binding import object_id, op_id
+from vaultsync.document.codec import Action, Op, encode
+from vaultsync.document.columns import to_unsigned
 from vaultsync.document.layout import GENESIS, GENESIS_ACTOR, GENESIS_HASH, SECTION_OBJECTS, SECTIONS
 
 
@@ -121,24 +122,24 @@ def test_get_changes_is_in_causal_order_and_after_heads_only_the_rest(document):
 
 def test_ids_of_objects_may_be_built_with_any_hint(document):
     entry = entry_of(document)
-    counter, actor = _op_id(entry)
+    counter, actor = op_id(entry)
     assert (counter, actor) == (5, ANN)
     for hint in (b"\0", b"\x01", b"\x09"):
-        rebuilt = _object_id((counter, actor)).replace(ANN + b"\0", ANN + hint)
+        rebuilt = object_id((counter, actor)).replace(ANN + b"\0", ANN + hint)
         assert document.get(rebuilt, "a")[0] == (ScalarType.Str, "1")
         assert document.object_type(rebuilt) == ObjType.Map
     with pytest.raises(Exception, match=r"not an object id"):
-        document.object_type(_object_id((99, ANN)))
+        document.object_type(object_id((99, ANN)))
     with pytest.raises(Exception, match=r"invalid obj id"):
-        document.object_type(_object_id((5, BOB)))
+        document.object_type(object_id((5, BOB)))
 
 
 def test_get_tells_the_operation_that_wrote_a_value(document):
-    assert _op_id(document.get(entry_of(document), "a")[1]) == (6, ANN)
+    assert op_id(document.get(entry_of(document), "a")[1]) == (6, ANN)
     copy = Document.load(document.save())
     copy.set_actor(BOB)
     put(copy, entry_of(copy), "a", "2")
-    assert _op_id(copy.get(entry_of(copy), "a")[1]) == (7, BOB)
+    assert op_id(copy.get(entry_of(copy), "a")[1]) == (7, BOB)
 
 
 def test_reading_at_heads_shows_what_those_changes_saw(document):
@@ -209,6 +210,17 @@ def test_an_actor_may_be_set_between_changes(document):
     document.set_actor(ANN)
     put(document, entry_of(document), "a", "4")
     assert [(c.actor_id, c.seq) for c in document.get_changes([])[1:]] == [(ANN, 1), (ANN, 2), (BOB, 1), (ANN, 3)]
+
+
+def test_dependencies_are_the_heads_and_the_last_own_change(document):
+    """Even where that one is an ancestor of a head already: dependencies are not always the fewest possible."""
+    own = document.get_heads()[0]
+    document.set_actor(BOB)
+    put(document, entry_of(document), "a", "2")
+    heads = document.get_heads()
+    document.set_actor(ANN)
+    put(document, entry_of(document), "a", "3")
+    assert set(document.get_changes([])[-1].deps) == {own, *heads}
 
 
 def test_lone_surrogates_and_large_integers_raise(document):

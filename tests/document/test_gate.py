@@ -20,7 +20,7 @@ from tests.document.model import (
     put,
 )
 from vaultsync.document.changes import decode, encode
-from vaultsync.document.codec import to_unsigned
+from vaultsync.document.columns import to_unsigned
 from vaultsync.document.engine import Edit, Engine
 from vaultsync.document.layout import GENESIS, GENESIS_ACTOR, GENESIS_HASH, SECTION_OBJECTS
 from vaultsync.errors import MalformedChange, MissingDependencies

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from vaultsync.document.changes import unpack
-from vaultsync.document.codec import to_signed, to_unsigned
+from vaultsync.document.columns import to_signed, to_unsigned
 from vaultsync.document.layout import GENESIS_HASH
 from vaultsync.errors import MalformedChange
 

@@ -13,7 +13,7 @@ from hashlib import sha256
 
 from tests.document.model import ACTORS, ANN, BOB, EXAMPLES, IDS, Model, everything, exact, missing
 from vaultsync.document.changes import Action, Change, Op, decode, encode
-from vaultsync.document.codec import to_unsigned, unsigned
+from vaultsync.document.columns import to_unsigned, unsigned
 from vaultsync.document.engine import DELETED, Edit, Engine
 from vaultsync.document.layout import SECTION_OBJECTS
 from vaultsync.errors import MalformedChange, MissingDependencies

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.document.model import ACTORS, ANN, BOB, EXAMPLES, IDS, exact, histories, merge_all, play
 from vaultsync.document.changes import decode, pack, unpack, unpack_changes
-from vaultsync.document.codec import to_unsigned
+from vaultsync.document.columns import to_unsigned
 from vaultsync.document.engine import Edit, Engine
 from vaultsync.document.layout import GENESIS
 from vaultsync.errors import MalformedChange

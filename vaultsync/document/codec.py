@@ -21,13 +21,12 @@ This module does not know the layout of a vault: which operation may stand where
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from enum import IntEnum
 from hashlib import sha256
-from itertools import groupby
 from struct import Struct
 from struct import error as StructError
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, overload
 
 from ..errors import MalformedChange
 from ..limits import (
@@ -39,8 +38,34 @@ from ..limits import (
     MAX_PREDS_PER_CHANGE,
     MAX_VALUE_BYTES,
 )
+from .columns import (
+    read_runs,
+    read_string,
+    signed,
+    steps,
+    summed,
+    to_signed,
+    to_unsigned,
+    unsigned,
+    write_runs,
+    write_string,
+)
 
-__all__ = ["Action", "Change", "Op", "OpId", "Scalar", "chunk_hash", "decode", "encode", "to_signed", "to_unsigned"]
+__all__ = [
+    "Action",
+    "Change",
+    "LazyOps",
+    "Op",
+    "OpId",
+    "Scalar",
+    "chunk_hash",
+    "decode",
+    "decode_own",
+    "encode",
+    "read_value",
+    "value_bytes",
+    "value_type",
+]
 
 Scalar: TypeAlias = str | int | float | bool | None
 OpId: TypeAlias = tuple[int, bytes]
@@ -75,7 +100,7 @@ class Change(NamedTuple):
     actor: bytes
     seq: int
     start_op: int
-    ops: tuple[Op, ...]
+    ops: Sequence[Op]
     chunk: bytes
 
     @property
@@ -93,159 +118,6 @@ _NULL, _FALSE, _TRUE, _INT, _F64, _STR = 0, 1, 2, 4, 5, 6  # value types of the 
 _OBJ_ACTOR, _OBJ_COUNTER, _KEY, _INSERT, _ACTION = 1, 2, 21, 52, 66
 _VALUE_META, _VALUE, _PRED_COUNT, _PRED_ACTOR, _PRED_COUNTER = 86, 87, 112, 113, 115
 _COLUMNS = frozenset((1, 2, 21, 52, 66, 86, 87, 112, 113, 115))
-
-
-# ---- numbers ----------------------------------------------------------------------------------------------------
-def to_unsigned(number: int) -> bytes:
-    """Unsigned LEB128."""
-    if number < 128:
-        return bytes((number,))
-    out = bytearray()
-    while number > 127:
-        out.append(number & 127 | 128)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
-
-
-def to_signed(number: int) -> bytes:
-    """Signed LEB128."""
-    if -64 <= number < 64:
-        return bytes((number & 127,))
-    out = bytearray()
-    while not -64 <= number < 64:
-        out.append(number & 127 | 128)
-        number >>= 7
-    out.append(number & 127)
-    return bytes(out)
-
-
-def unsigned(data: bytes, at: int) -> tuple[int, int]:
-    """The unsigned LEB128 number at ``at`` and where it ends; at most ten bytes are read."""
-    number = data[at]
-    at += 1
-    if number < 128:
-        return number, at
-    number &= 127
-    for shift in range(7, 64, 7):
-        byte = data[at]
-        at += 1
-        number |= (byte & 127) << shift
-        if byte < 128:
-            return number, at
-    raise MalformedChange("a number is too long")
-
-
-def signed(data: bytes, at: int) -> tuple[int, int]:
-    """The signed LEB128 number at ``at`` and where it ends; at most ten bytes are read."""
-    number = 0
-    for shift in range(0, 70, 7):
-        byte = data[at]
-        at += 1
-        number |= (byte & 127) << shift
-        if byte < 128:
-            return (number - (128 << shift) if byte & 64 else number), at
-    raise MalformedChange("a number is too long")
-
-
-# ---- columns ----------------------------------------------------------------------------------------------------
-def read_runs(
-    data: bytes, most: int, read: Callable[[bytes, int], tuple[Any, int]], *, exactly: bool = True
-) -> list[Any]:
-    """The cells of a run-length coded column, ``None`` for a null: at most ``most``, or else exactly that many.
-
-    An absent column stands for nulls. Whether the runs are the shortest possible is not looked at here: encoding the
-    result again shows it.
-    """
-    if not data:
-        return [None] * most if exactly else []
-    if len(data) == 2 and data[1] < 64 and read is not _read_string:  # most columns of most changes: one small number
-        if data[0] == 0x7F and (most == 1 or not exactly):
-            return [data[1]]
-        if data[0] == 0x02 and most >= 2 and (most == 2 or not exactly):
-            return [data[1]] * 2
-    cells: list[Any] = []
-    at, end = 0, len(data)
-    while at < end:
-        run, at = signed(data, at)
-        if run == 0:
-            nulls, at = unsigned(data, at)
-            run, again = nulls, None
-        elif run > 0:
-            again, at = read(data, at)
-        if not 0 < abs(run) <= most - len(cells):
-            raise MalformedChange("a column holds too many cells")
-        if run > 0:
-            cells += [again] * run
-            continue
-        for _ in range(-run):
-            cell, at = read(data, at)
-            cells.append(cell)
-    if at != end or (exactly and len(cells) != most):
-        raise MalformedChange("a column is cut short")
-    return cells
-
-
-def write_runs(cells: Sequence[Any], write: Callable[[Any], bytes]) -> bytes:
-    """A run-length coded column in canonical form; empty when every cell is null."""
-    if len(cells) == 1:
-        return b"" if cells[0] is None else b"\x7f" + write(cells[0])
-    if len(cells) == 2 and None not in cells:
-        first, second = cells
-        return b"\x02" + write(first) if first == second else b"\x7e" + write(first) + write(second)
-    out: list[bytes] = []
-    lone: list[Any] = []
-
-    def flush() -> None:
-        if lone:
-            out.append(to_signed(-len(lone)))
-            out.extend(map(write, lone))
-            lone.clear()
-
-    written = False
-    for cell, group in groupby(cells):
-        run = sum(1 for _ in group)
-        written = written or cell is not None
-        if cell is None:
-            flush()
-            out.append(b"\0" + to_unsigned(run))
-        elif run == 1:
-            lone.append(cell)
-        else:
-            flush()
-            out.append(to_signed(run) + write(cell))
-    flush()
-    return b"".join(out) if written else b""
-
-
-def summed(steps: Iterable[int]) -> list[int]:
-    """The numbers of which ``steps`` are the differences, from zero."""
-    out = []
-    total = 0
-    for step in steps:
-        total += step
-        out.append(total)
-    return out
-
-
-def steps(numbers: Iterable[int]) -> list[int]:
-    """The differences of consecutive numbers, from zero."""
-    out = []
-    last = 0
-    for number in numbers:
-        out.append(number - last)
-        last = number
-    return out
-
-
-def _read_string(data: bytes, at: int) -> tuple[str, int]:
-    length, at = unsigned(data, at)
-    return data[at : at + length].decode(), at + length
-
-
-def _write_string(text: str) -> bytes:
-    data = text.encode()
-    return to_unsigned(len(data)) + data
 
 
 # ---- values -----------------------------------------------------------------------------------------------------
@@ -305,6 +177,9 @@ def encode(actor: bytes, seq: int, start_op: int, deps: Sequence[bytes], ops: Se
     return _HEAD + sha256(body).digest()[:4] + body
 
 
+_SPECS = {spec: to_unsigned(spec) for spec in _COLUMNS}
+
+
 def _contents(actor: bytes, seq: int, start_op: int, deps: Sequence[bytes], ops: Sequence[Op]) -> bytes:
     objs, keys, actions, values, preds = zip(*ops, strict=True)
     flat = [pred for of_one in preds for pred in (sorted(of_one) if len(of_one) > 1 else of_one)]
@@ -319,7 +194,7 @@ def _contents(actor: bytes, seq: int, start_op: int, deps: Sequence[bytes], ops:
     columns = (
         (_OBJ_ACTOR, write_runs([obj and index[obj[1]] for obj in objs], to_unsigned)),
         (_OBJ_COUNTER, write_runs([obj and obj[0] for obj in objs], to_unsigned)),
-        (_KEY, write_runs(keys, _write_string)),
+        (_KEY, write_runs(keys, write_string)),
         (_INSERT, to_unsigned(len(ops))),  # a run of that many times "no"
         (_ACTION, write_runs(actions, to_unsigned)),
         (_VALUE_META, write_runs([len(r) << 4 | kind for r, kind in zip(raw, kinds, strict=True)], to_unsigned)),
@@ -334,8 +209,7 @@ def _contents(actor: bytes, seq: int, start_op: int, deps: Sequence[bytes], ops:
     for other in sorted(others):
         parts += (to_unsigned(len(other)), other)
     parts.append(to_unsigned(len(present)))
-    for spec, data in present:
-        parts += (to_unsigned(spec), to_unsigned(len(data)))
+    parts += [_SPECS[spec] + to_unsigned(len(data)) for spec, data in present]
     parts += [data for _, data in present]
     return b"".join(parts)
 
@@ -377,6 +251,44 @@ def decode_own(chunk: bytes) -> Change:
         return _decode(chunk, canonical=False)
     except (IndexError, StructError, UnicodeDecodeError, TypeError, KeyError) as error:
         raise MalformedChange(f"a change is cut short or garbled ({type(error).__name__})") from None
+
+
+class LazyOps(Sequence[Op]):
+    """The operations of a chunk of one's own making, decoded when first looked at: mostly nobody does."""
+
+    __slots__ = ("_chunk", "_count", "_ops")
+
+    def __init__(self, chunk: bytes, count: int) -> None:
+        self._chunk = chunk
+        self._count = count
+        self._ops: Sequence[Op] | None = None
+
+    def _decoded(self) -> Sequence[Op]:
+        if self._ops is None:
+            self._ops = decode_own(self._chunk).ops
+        return self._ops
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, index: int) -> Op: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Op]: ...
+    def __getitem__(self, index: int | slice) -> Op | Sequence[Op]:
+        return self._decoded()[index]
+
+    def __iter__(self) -> Iterator[Op]:
+        return iter(self._decoded())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and tuple(self) == tuple(other)
+
+    def __hash__(self) -> int:
+        return hash(self._chunk)
+
+    def __repr__(self) -> str:
+        return f"<{self._count} operations>"
 
 
 def _decode(chunk: bytes, *, canonical: bool) -> Change:
@@ -459,5 +371,5 @@ def _read_ops(columns: dict[int, bytes], actors: list[bytes]) -> tuple[Op, ...]:
     for number in pred_counts:
         preds.append(tuple(flat[at : at + number]))
         at += number
-    keys = read_runs(column(_KEY, b""), count, _read_string)
+    keys = read_runs(column(_KEY, b""), count, read_string)
     return tuple(map(Op, objs, keys, [_ACTIONS[action] for action in actions], values, preds))

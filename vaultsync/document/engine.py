@@ -21,24 +21,24 @@ size of the document.
 
 from __future__ import annotations
 
-import ctypes
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from enum import Enum
-from math import isfinite
-from typing import Any, Final, NamedTuple, NoReturn, ParamSpec, TypeVar
+from typing import Any, NamedTuple
 
 from automerge import core as automerge
 
-from ..errors import EngineFailure, MalformedChange, MissingDependencies, WrongKind
-from ..limits import MAX_FLAT_KEY_CHARS, MAX_KEY_CHARS, MAX_OPS_PER_CHANGE, MAX_VALUE_BYTES
+from ..errors import EngineFailure, MissingDependencies
+from ..limits import MAX_OPS_PER_CHANGE
 from .batch import Batch
-from .codec import Action, Change, OpId, Scalar, chunk_hash, decode, to_unsigned, unsigned
+from .binding import Binding, is_panic, object_id, op_id
+from .codec import Action, Change, LazyOps, OpId, Scalar, chunk_hash, decode
+from .columns import to_unsigned
 from .conflicts import Conflicts
+from .edits import DELETED, Deleted, Edit, check_edits
 from .gate import ChangeInfo, Touched
 from .graph import Graph
-from .history import Revision, Written
+from .history import Revision, Written, changes_of
 from .layout import (
     ENTRIES,
     GENESIS,
@@ -46,35 +46,9 @@ from .layout import (
     GENESIS_HASH,
     SECTION_OBJECTS,
     Place,
-    is_entry_id,
 )
 
 __all__ = ["DELETED", "Applied", "Deleted", "Edit", "Engine", "Revision", "Written"]
-
-P = ParamSpec("P")
-T = TypeVar("T")
-
-
-class Deleted(Enum):
-    """The type of ``DELETED``."""
-
-    DELETED = "deleted"
-
-    def __repr__(self) -> str:
-        return "DELETED"
-
-
-DELETED: Final = Deleted.DELETED
-"""The value of an edit that removes its key."""
-
-
-class Edit(NamedTuple):
-    """One key to set or to delete. ``entry`` is empty in the flat sections."""
-
-    section: str
-    entry: str
-    key: str
-    value: Scalar | Deleted
 
 
 class Applied(NamedTuple):
@@ -98,56 +72,22 @@ _KINDS = {
 _MAP = automerge.ObjType.Map
 
 
-def _is_panic(error: BaseException) -> bool:
-    return type(error).__name__ == "PanicException"
-
-
-def _object_id(obj: OpId) -> bytes:
-    """The binding's id of an object. Its third part is a hint that may be wrong, so it is always 0."""
-    counter, actor = obj
-    return b"\x10" + to_unsigned(len(actor)) + actor + b"\0" + to_unsigned(counter)
-
-
-def _op_id(raw: bytes) -> OpId:
-    """The (counter, actor) in the binding's id of an object or operation."""
-    length, at = unsigned(raw, 1)
-    actor = raw[at : at + length]
-    _, at = unsigned(raw, at + length)
-    counter, _ = unsigned(raw, at)
-    return counter, actor
-
-
-class _Binding:
-    """A document of the binding behind guards: every call of it goes through ``call``."""
-
-    def __init__(self, document: Any) -> None:
-        self.document = document
-        self.broken = False
-
-    def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call into the engine; whatever it raises leaves the document unusable."""
-        try:
-            return function(*args, **kwargs)
-        except BaseException as error:
-            self.fail(error)
-
-    def fail(self, error: BaseException) -> NoReturn:
-        """Give the document up, and raise what the caller should see."""
-        self.broken = True
-        if _is_panic(error):
-            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self.document))  # freeing a poisoned document may segfault
-        if isinstance(error, EngineFailure):
-            raise error
-        if not isinstance(error, Exception) and not _is_panic(error):
-            raise error  # KeyboardInterrupt and its like: not ours to hide
-        raise EngineFailure(f"the document engine failed ({type(error).__name__})") from None
+def _own_change(made: Any) -> Change:
+    """A change that the engine has just made. Its operations are decoded when somebody looks at them."""
+    chunk = made.raw_bytes
+    if chunk_hash(chunk) != made.hash:
+        raise EngineFailure("the document engine gave a change another hash than it has")
+    count = made.max_op - made.start_op + 1
+    return Change(
+        made.hash, tuple(sorted(made.deps)), made.actor_id, made.seq, made.start_op, LazyOps(chunk, count), chunk
+    )
 
 
 def _load_document(data: bytes) -> Any:
     try:
         return automerge.Document.load(data)
     except BaseException as error:
-        if isinstance(error, Exception) or _is_panic(error):
+        if isinstance(error, Exception) or is_panic(error):
             raise EngineFailure("the document engine cannot load what is stored") from None
         raise
 
@@ -158,7 +98,7 @@ class Engine:
     def __init__(self, document: Any) -> None:
         """For ``new`` and ``load``. ``document`` is the binding's, whole and without an open transaction."""
         self._lock = threading.RLock()
-        self._binding = _Binding(document)
+        self._binding = Binding(document)
         self._closed = False
         self._graph = Graph()
         self._heads: tuple[bytes, ...] = ()
@@ -192,7 +132,7 @@ class Engine:
         """
         try:
             document = _load_document(snapshot)
-            return sorted(_Binding(document).call(document.get_heads)) == sorted(heads)
+            return sorted(Binding(document).call(document.get_heads)) == sorted(heads)
         except EngineFailure:
             return False
 
@@ -270,8 +210,7 @@ class Engine:
         """
         if len(actor) != len(GENESIS_ACTOR) or actor == GENESIS_ACTOR:
             raise ValueError("an actor is 16 bytes, not all of them zero")
-        for edit in edits:
-            _check_edit(edit)
+        check_edits(edits)
         with self._use():
             committed = []
             for part in self._parts(edits):
@@ -281,34 +220,34 @@ class Engine:
                     committed.append(change)
             return committed
 
-    def _parts(self, edits: Sequence[Edit]) -> Iterator[list[tuple[Edit, OpId | None]]]:
+    def _parts(self, edits: Sequence[Edit]) -> Iterator[list[tuple[Edit, bytes | None]]]:
         """The edits with the maps they are made in (``None``: to be made), in parts of a change each."""
-        part: list[tuple[Edit, OpId | None]] = []
-        objs: dict[str, OpId | None] = {}
+        part: list[tuple[Edit, bytes | None]] = []
+        targets: dict[str, bytes | None] = {}
         for edit in edits:
-            if len(part) + len(objs) + 2 > MAX_OPS_PER_CHANGE:  # as if every entry had to be made
+            if len(part) + len(targets) + 2 > MAX_OPS_PER_CHANGE:  # as if every entry had to be made
                 yield part
-                part, objs = [], {}  # what that part made is found in the document now
-            if edit.entry and edit.entry not in objs:
-                objs[edit.entry] = self.winner(_ENTRIES_OBJECT, edit.entry)
-            part.append((edit, objs[edit.entry] if edit.entry else SECTION_OBJECTS[edit.section]))
+                part, targets = [], {}  # what that part made is found in the document now
+            name = edit.entry or edit.section
+            if name not in targets:
+                obj = self.winner(_ENTRIES_OBJECT, name) if edit.entry else SECTION_OBJECTS[name]
+                targets[name] = None if obj is None else object_id(obj)
+            part.append((edit, targets[name]))
         if part:
             yield part
 
-    def _commit(self, actor: bytes, edits: list[tuple[Edit, OpId | None]]) -> Change | None:
+    def _commit(self, actor: bytes, edits: list[tuple[Edit, bytes | None]]) -> Change | None:
         binding, document = self._binding, self._binding.document
         binding.call(document.set_actor, actor)
         binding.call(self._write, edits)
         made = binding.call(document.get_changes, list(self._heads))
         if not made:
             return None
-        try:
-            change = decode(made[0].raw_bytes)
-            if len(made) != 1 or change.hash != made[0].hash or change.actor != actor:
-                raise EngineFailure("the document engine made another change than it was told to")
-            self._graph.add(change.hash, actor, change.seq, change.start_op, change.max_op, change.deps)
-        except (MalformedChange, EngineFailure, KeyError) as error:
-            binding.fail(error)
+        change = binding.call(_own_change, made[0])
+        if len(made) != 1 or change.actor != actor or not set(self._heads) <= set(change.deps):
+            binding.fail(EngineFailure("the document engine made another change than it was told to"))
+        if not self._graph.add(change.hash, actor, change.seq, change.start_op, change.max_op, change.deps):
+            binding.fail(EngineFailure("the document engine numbered a change wrongly"))
         self._heads = (change.hash,)
         if self._conflicts is not None:
             self._conflicts.settle(change)
@@ -318,23 +257,20 @@ class Engine:
                     self._places[counter, actor] = Place(ENTRIES, op.key)
         return change
 
-    def _write(self, edits: list[tuple[Edit, OpId | None]]) -> None:
-        entries = _object_id(_ENTRIES_OBJECT)
+    def _write(self, edits: list[tuple[Edit, bytes | None]]) -> None:
+        entries = object_id(_ENTRIES_OBJECT)
         made: dict[str, bytes] = {}
         with self._binding.document.transaction() as transaction:
-            for edit, obj in edits:
-                if obj is not None:
-                    target = _object_id(obj)
-                elif edit.entry in made:
-                    target = made[edit.entry]
-                elif isinstance(edit.value, Deleted):
-                    continue
-                else:
-                    target = made[edit.entry] = transaction.put_object(entries, edit.entry, _MAP)
-                if isinstance(edit.value, Deleted):
-                    transaction.delete(target, edit.key)
-                else:
-                    transaction.put(target, edit.key, _KINDS[type(edit.value)], edit.value)
+            put = transaction.put
+            for (_, entry, key, value), target in edits:
+                if target is None:
+                    target = made.get(entry)
+                    if target is None and value is not DELETED:
+                        target = made[entry] = transaction.put_object(entries, entry, _MAP)
+                if value is not DELETED:
+                    put(target, key, _KINDS[type(value)], value)
+                elif target is not None:
+                    transaction.delete(target, key)
 
     def apply(self, chunks: Sequence[bytes | Change], *, actor: bytes | None = None) -> Applied:
         """Let changes from outside in, all of them or none; later ones may build on earlier ones.
@@ -400,10 +336,10 @@ class Engine:
         if section is not None:
             return section
         if self._places is None:
-            document, entries = self._binding.document, _object_id(_ENTRIES_OBJECT)
+            document, entries = self._binding.document, object_id(_ENTRIES_OBJECT)
             keys = self._binding.call(document.keys, entries)
             ids = self._binding.call(document.values, entries)
-            self._places = {_op_id(raw): Place(ENTRIES, key) for key, (_, raw) in zip(keys, ids, strict=True)}
+            self._places = {op_id(raw): Place(ENTRIES, key) for key, (_, raw) in zip(keys, ids, strict=True)}
         return self._places.get(obj) or self._shadowed_place(obj)
 
     def _shadowed_place(self, obj: OpId) -> Place | None:
@@ -422,7 +358,7 @@ class Engine:
 
     def _winning_name(self, obj: OpId, holder: bytes) -> str | None:
         try:
-            self._binding.document.object_type(_object_id(obj))
+            self._binding.document.object_type(object_id(obj))
         except Exception:
             return None  # no object at all: the engine says so with a bare exception
         for raw in self.changes():
@@ -436,13 +372,13 @@ class Engine:
         """A key's raw value and the operation that wrote it."""
         document = self._binding.document
         try:
-            found = document.get(_object_id(obj), key, heads) if heads else document.get(_object_id(obj), key)
+            found = document.get(object_id(obj), key, heads) if heads else document.get(object_id(obj), key)
         except BaseException as error:
             self._binding.fail(error)
-        return None if found is None else (found[0], _op_id(found[1]))
+        return None if found is None else (found[0], op_id(found[1]))
 
     def _row(self, obj: OpId, heads: list[bytes] | None = None) -> dict[str, Scalar]:
-        document, raw = self._binding.document, _object_id(obj)
+        document, raw = self._binding.document, object_id(obj)
         try:
             keys = document.keys(raw, heads)
             values = document.values(raw, heads)
@@ -466,7 +402,7 @@ class Engine:
     def entry_ids(self) -> list[str]:
         """The ids of all entries, ascending."""
         with self._use() as document:
-            return self._binding.call(document.keys, _object_id(_ENTRIES_OBJECT))
+            return self._binding.call(document.keys, object_id(_ENTRIES_OBJECT))
 
     def read_all(self) -> Iterator[tuple[str, dict[str, Scalar]]]:
         """All entries by ascending id; each is read when its turn comes."""
@@ -543,17 +479,9 @@ class Engine:
             obj = self.winner(_ENTRIES_OBJECT, entry)
             if obj is None:
                 return []
-            maker = self._graph.holder(obj)
-            needle = to_unsigned(obj[0])  # stands in every change that writes to the entry
-            revisions = []
-            for raw in self._binding.call(document.get_changes, []):
-                chunk = raw.raw_bytes
-                if needle in chunk or raw.hash == maker:
-                    change = decode(chunk)
-                    keys = dict.fromkeys(op.key for op in change.ops if op.obj == obj)
-                    if keys or change.hash == maker:
-                        revisions.append(self._revision(change, obj, keys))
-            return revisions
+            changes = self._binding.call(document.get_changes, [])
+            touching = changes_of(obj, self._graph.holder(obj), ((c.hash, c.raw_bytes) for c in changes))
+            return [self._revision(change, obj, keys) for change, keys in touching]
 
     def _revision(self, change: Change, obj: OpId, keys: Iterable[str]) -> Revision:
         before: dict[str, Scalar] = {}
@@ -567,25 +495,3 @@ class Engine:
             if new is not None:
                 after[key] = self._scalar(new[0])
         return Revision(change.hash, change.actor, change.seq, before, after)
-
-
-def _check_edit(edit: Edit) -> None:
-    """Whether the gate of every other device would pass this edit."""
-    section, entry, key, value = edit
-    if (section == ENTRIES) != bool(entry) or section not in SECTION_OBJECTS or (entry and not is_entry_id(entry)):
-        raise WrongKind(f"there is no place {section!r}, entry {entry!r} in a vault")
-    where = f"entry {entry}, key {key!r}" if entry else f"{section}, key {key!r}"
-    if type(key) is not str or not 0 < len(key) <= (MAX_KEY_CHARS if entry else MAX_FLAT_KEY_CHARS):
-        raise WrongKind(f"{where}: the key is empty or too long")
-    try:
-        key.encode()
-        if type(value) is str and len(value.encode()) > MAX_VALUE_BYTES:
-            raise WrongKind(f"{where}: the text is larger than {MAX_VALUE_BYTES} bytes")
-    except UnicodeEncodeError:
-        raise WrongKind(f"{where}: the text holds a lone surrogate, which is not a character") from None
-    if type(value) is int and not -(1 << 63) <= value < 1 << 63:
-        raise WrongKind(f"{where}: the integer does not fit 64 bits")
-    if type(value) is float and not isfinite(value):
-        raise WrongKind(f"{where}: the number is not finite")
-    if type(value) not in _SCALARS and not isinstance(value, Deleted):
-        raise WrongKind(f"{where}: a vault holds no {type(value).__name__}")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from .codec import Scalar
+from .codec import Change, OpId, Scalar, decode_own
+from .columns import to_unsigned
 
-__all__ = ["Revision", "Written"]
+__all__ = ["Revision", "Written", "changes_of"]
 
 
 class Written(NamedTuple):
@@ -30,3 +31,20 @@ class Revision(NamedTuple):
     seq: int
     before: Mapping[str, Scalar]
     after: Mapping[str, Scalar]
+
+
+def changes_of(
+    obj: OpId, maker: bytes | None, chunks: Iterable[tuple[bytes, bytes]]
+) -> Iterator[tuple[Change, list[str]]]:
+    """Of all changes (hash, chunk) those that write to one map, and the keys they write.
+
+    ``maker`` is the change that made the map. Few changes are decoded: a map's counter stands in the bytes of every
+    change that writes to it.
+    """
+    needle = to_unsigned(obj[0])
+    for hash, chunk in chunks:
+        if hash == maker or needle in chunk:
+            change = decode_own(chunk)
+            keys = list(dict.fromkeys(op.key for op in change.ops if op.obj == obj))
+            if keys or hash == maker:
+                yield change, keys

@@ -39,18 +39,11 @@ from .codec import (
     decode,
     decode_own,
     encode,
-    read_runs,
     read_value,
-    signed,
-    steps,
-    summed,
-    to_signed,
-    to_unsigned,
-    unsigned,
     value_bytes,
     value_type,
-    write_runs,
 )
+from .columns import read_runs, signed, steps, summed, to_signed, to_unsigned, unsigned, write_runs
 
 __all__ = ["pack", "unpack", "unpack_changes"]
 
