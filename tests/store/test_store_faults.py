@@ -212,6 +212,22 @@ def test_nothing_is_accepted_after_a_failed_step(tmp_path: Path) -> None:
         assert everything(store) == before
 
 
+def test_a_failed_look_inside_a_write_ends_it_too(tmp_path: Path) -> None:
+    disk = Disk()
+    with prepare(tmp_path / "ann.vault", disk) as store:
+        before = everything(store)
+        disk.arm(1, only="SELECT name, sealed", ends=True)
+        with pytest.raises(StoreFailed, match="nothing was stored"), store.write() as writing:  # noqa: PT012
+            with pytest.raises(StoreFailed):
+                writing.state("heads")
+            with pytest.raises(StoreFailed):
+                writing.quarantine("half", "reason", b"x")
+        disk.arm(None)
+        assert everything(store) == before
+        with store.read() as reading:
+            assert not list(reading.quarantined())
+
+
 @pytest.mark.parametrize("after", [False, True])
 def test_creating_fails_at_every_statement(after: bool, tmp_path: Path) -> None:
     disk = Disk()

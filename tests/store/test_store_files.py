@@ -26,7 +26,7 @@ from vaultsync.errors import (
     VaultExists,
     VaultNotFound,
 )
-from vaultsync.store import FileLock, Slot, Store, connect, files, tables
+from vaultsync.store import Connection, FileLock, Slot, Store, connect, files, tables
 
 POSIX_ONLY = pytest.mark.skipif(os.name != "posix", reason="modes and fork are POSIX")
 
@@ -106,6 +106,25 @@ def test_creating_never_replaces_anything(path: Path) -> None:
     with pytest.raises(VaultExists):
         make(path)
     assert not (path.parent / "nowhere").exists()
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_file_that_appears_meanwhile_is_not_replaced(
+    path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    def late(temporary: Path) -> Connection:
+        path.write_bytes(b"precious")
+        return connect(temporary)
+
+    def no_link(*_: object) -> None:
+        raise OSError(errno.EPERM, "no hard links here")
+
+    if not links:
+        monkeypatch.setattr(os, "link", no_link)
+    with pytest.raises(VaultExists):
+        Store.create(path, header=b"", slots=[b"s"], connect=late)
+    assert path.read_bytes() == b"precious"
+    assert files.leftovers(path) == []
 
 
 def test_a_log_of_a_deleted_vault_is_not_replayed_into_a_new_one(path: Path) -> None:

@@ -109,3 +109,37 @@ def test_a_reader_below_the_floor_is_told_to_reload(tmp_path: Path) -> None:
             else:
                 raise AssertionError("rows 2 and 3 are not in the journal any more")
             assert list(reading.journal(3)) == []
+
+
+def test_compaction_keeps_exactly_what_is_not_packed(tmp_path: Path) -> None:
+    with Store.create(tmp_path / "ann.vault", header=b"h", slots=[b"s"]) as store:
+        with store.write() as writing:
+            for seq in range(1, 7):
+                writing.append(ME, seq, b"%032d" % seq, b"own")
+                writing.append(b"o" * 16, seq, b"o%031d" % seq, b"other", "foreign")
+            writing.packed_up_to(ME, 2)
+            assert writing.confirm_snapshot(writing.put_snapshot(10, b"i", [b"s"]))
+            assert [(row.position, row.seq) for row in writing.salvage()] == [(5, 3), (7, 4), (9, 5), (11, 6), (12, 6)]
+            assert writing.weight() == (2, len(b"own" + b"other"))
+            writing.packed_up_to(ME, 4)
+            writing.packed_up_to(ME, 3)
+            assert [row.position for row in writing.salvage()] == [9, 11, 12]
+            assert [row.seq for row in writing.unpacked(ME)] == [5, 6]
+        assert store.check().ok
+
+
+def test_confirming_a_snapshot_that_was_overtaken_leaves_no_hole(tmp_path: Path) -> None:
+    """Two processes snapshot at once, and the one with the higher number saw less: its confirmation comes too late."""
+    with Store.create(tmp_path / "ann.vault", header=b"h", slots=[b"s"]) as store:
+        with store.write() as writing:
+            for seq in range(1, 7):
+                writing.append(b"o" * 16, seq, b"o%031d" % seq, b"other", "foreign")
+            saw_more = writing.put_snapshot(6, b"more", [b"s"])
+            saw_less = writing.put_snapshot(4, b"less", [b"s"])
+        with store.write() as writing:
+            assert writing.confirm_snapshot(saw_more)
+            assert not writing.confirm_snapshot(saw_less)
+        with store.read() as reading:
+            found = reading.snapshot()
+            assert found is not None
+            assert (found.position, reading.floor()) == (6, 6)
