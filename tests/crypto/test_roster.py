@@ -176,6 +176,25 @@ def test_one_device_added_by_two_others_at_once_is_one_device() -> None:
     assert joined.heads == (entry_hash(entry),)
 
 
+def test_where_branches_join_what_either_said_holds() -> None:
+    other = device("other")
+    other_claim = claim(other, Chain.new(other.public.id, Seeded("other chain")))
+    one, _ = W.roster.add_device(W.laptop, claim())
+    two, _ = W.roster.add_device(W.phone, other_claim)
+    two, _ = two.add_chain(W.phone, Chain.new(W.phone.public.id, Seeded("longer")))  # the branches differ in length
+    both = one.merge(entry.data for entry in two.log)
+    for keys in (TABLET, other):
+        joined, entry = both.add_chain(keys, Chain.new(keys.public.id, Seeded("joined")))
+        assert decode(entry).n == 5
+        assert not joined.refused
+    unknown = written(Op.RENEW, W.recovery, None)
+    beside = both.merge([unknown])
+    prev = tuple(sorted((*both.heads, entry_hash(unknown))))
+    held = written(Op.CHAIN, W.phone, (bytes(16),), prev=prev, n=5)
+    assert beside.merge([held]).log == beside.log
+    assert not beside.merge([held]).refused
+
+
 # ---- forged entries, named by attack ----------------------------------------------------------------------------
 
 
@@ -315,6 +334,15 @@ def test_founding_entry_without_possession_or_with_other_grants() -> None:
         data = _founding(**changes)
         with pytest.raises(MalformedRoster):
             Roster.load(entry_hash(data)[:16], [data])
+
+
+def test_founding_entry_in_the_name_of_another() -> None:
+    fine = _founding()
+    op, n, prev, _, subject = packing.unpack(fine[4:-64], max_bytes=1 << 20)
+    signed = b"VSR1" + packing.pack((op, n, prev, STRANGER.public.id, subject))
+    data = signed + W.recovery.sign("roster-sig", signed)
+    refused = Roster(entry_hash(data)[:16]).merge([data]).refused
+    assert isinstance(refused[entry_hash(data)], BadSignature)
 
 
 WEAK = {"identity": b"\1" + bytes(31), "order 4": bytes(32), "not canonical": b"\xee" + b"\xff" * 30 + b"\x7f"}

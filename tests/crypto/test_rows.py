@@ -38,6 +38,22 @@ def test_a_row_moved_to_another_place_is_refused(
             KEY.open(there[0], there[1], sealed, there[2])
 
 
+@pytest.mark.parametrize(
+    "place",
+    [
+        ("journal", b"1", b""),
+        ("journa", b"lab", b""),
+        ("journal", b"", b"ab"),
+        ("journal", b"a", b"b"),
+        ("", b"journalab", b""),
+    ],
+)
+def test_parts_of_a_place_do_not_run_into_each_other(place: tuple[str, bytes, bytes]) -> None:
+    sealed = KEY.seal("journal", b"ab", b"row")
+    with pytest.raises(BadSeal):
+        KEY.open(place[0], place[1], sealed, place[2])
+
+
 def test_a_row_of_another_store_is_refused_even_under_the_same_key() -> None:
     other = LocalKey(bytes(16), KEY.to_bytes()[16:], Seeded("x"))
     with pytest.raises(BadSeal):

@@ -8,7 +8,6 @@ bounded by :mod:`vaultsync.limits` and not by what the input claims.
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import pairwise
 from typing import Any, Final, NoReturn
 
 import msgpack
@@ -58,14 +57,13 @@ def unpack(
             use_list=False,
             strict_map_key=True,
             ext_hook=_no_extensions,
-            object_pairs_hook=_ascending,
             max_str_len=max_bytes,
             max_bin_len=max_bytes,
             max_array_len=max_items,
             max_map_len=max_items,
             max_ext_len=0,
         )
-        canonical = pack(value) == data
+        canonical = pack(value) == data  # and so no key twice or out of order, nothing longer than needed
     except (ValueError, TypeError, OverflowError, msgpack.UnpackException):
         canonical = False
     if not canonical:  # raised here, not above: the library's exceptions carry what was decoded
@@ -75,13 +73,6 @@ def unpack(
 
 def _no_extensions(code: int, data: bytes) -> NoReturn:
     raise ValueError("extension types are not part of the format")
-
-
-def _ascending(pairs: list[tuple[object, object]]) -> dict[str, object]:
-    keys = [key for key, _ in pairs if isinstance(key, str)]
-    if len(keys) != len(pairs) or any(a >= b for a, b in pairwise(keys)):
-        raise ValueError("map keys are text, ascending, each once")
-    return dict(zip(keys, (value for _, value in pairs), strict=True))
 
 
 def _ordered(value: object, depth: int) -> object:
