@@ -357,7 +357,7 @@ def test_no_value_is_in_a_message(shapes: list[Any]) -> None:
                 assert value not in said, path
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=max(20, EXAMPLES // 3), deadline=None)
 @given(st.lists(item, max_size=4), st.randoms())
 def test_the_same_items_have_the_same_sources(shapes: list[Any], random: Any) -> None:
     items = unique(shapes, counting())

@@ -79,3 +79,11 @@ def test_a_type_nobody_knows() -> None:
     fitted, problems = fit(Record("acme:1", "spaceship", {}), SCHEMA)
     assert fitted is None
     assert str(problems[0]) == "acme:1: entries of type “spaceship” cannot be made in this version on this platform"
+
+
+def test_custom_fields_of_the_wrong_kind_are_left_to_whoever_adds_them() -> None:
+    record = Record("acme:1", "login", {"shoe_size": 43, "custom": "no list"})
+    assert fit(record, SCHEMA) == (record, [])
+    fitted, _ = fit(Record("acme:1", "login", {"shoe_size": 43, "custom": None}), SCHEMA)
+    assert fitted is not None
+    assert fitted.values["custom"] == ["shoe_size [hidden]"]

@@ -77,7 +77,7 @@ def test_an_unknown_platform() -> None:
 
 def test_importing_builds_nothing() -> None:
     code = (
-        "import sys, vaultsync.presets; assert 'vaultsync.schema' not in sys.modules;"
+        "import sys, vaultsync; assert 'vaultsync.presets.passwords' not in sys.modules;"
         "import vaultsync.presets.passwords as p; assert p._newest.cache_info().currsize == 0;"
         "p.SCHEMA; assert p._newest.cache_info().currsize == 1; assert p.SCHEMA is p.passwords()"
     )

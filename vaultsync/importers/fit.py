@@ -29,19 +29,20 @@ def fit(record: Record, schema: Schema) -> tuple[Record | None, list[Problem]]:
         return None, [Problem(place, f"entries of type “{label}” cannot be made in this version on this platform")]
     writable = {field.name for field in schema.fields_here(kind) if not schema.retired(field)}
     homeless = [name for name in record.values if name not in writable]
-    if not homeless:
-        return record, []
+    shown, hidden = record.values.get("custom") or (), record.values.get("custom_secret") or ()
+    if not homeless or not (isinstance(shown, list | tuple) and isinstance(hidden, list | tuple)):
+        return record, []  # of the wrong kind: whoever adds it says so
     values = {name: value for name, value in record.values.items() if name in writable}
     if not {"custom", "custom_secret"} <= writable:
         reason = "has no field in this version on this platform, and was left out"
         return replace(record, values=values), [Problem(place, f"{name} {reason}", lost=False) for name in homeless]
-    fields = decode(record.values.get("custom", ()), record.values.get("custom_secret", ()))
+    fields = decode(shown, hidden)
     for name in homeless:
         field = kind.field(name)
         label, open_ = (field.label, not field.kind.is_secret) if field is not None else (name, False)
         fields += _as_custom(label, record.values[name], "text" if open_ else "hidden")
-    shown, secret = encode(fields)
-    values |= {"custom": shown} | ({"custom_secret": secret} if secret else {})
+    lines, secrets = encode(fields)
+    values |= {"custom": lines} | ({"custom_secret": secrets} if secrets else {})
     return replace(record, values=values, kept=(*record.kept, *homeless)), []
 
 
