@@ -35,7 +35,9 @@ def fit(record: Record, schema: Schema) -> tuple[Record | None, list[Problem]]:
     values = {name: value for name, value in record.values.items() if name in writable}
     if not {"custom", "custom_secret"} <= writable:
         reason = "has no field in this version on this platform, and was left out"
-        return replace(record, values=values), [Problem(place, f"{name} {reason}", lost=False) for name in homeless]
+        return replace(record, values=values, kept=()), [
+            Problem(place, f"{name} {reason}", lost=False) for name in homeless
+        ]
     fields = decode(shown, hidden)
     for name in homeless:
         field = kind.field(name)
