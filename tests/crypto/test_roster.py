@@ -195,6 +195,13 @@ def test_where_branches_join_what_either_said_holds() -> None:
     assert not beside.merge([held]).refused
 
 
+def test_joining_does_not_depend_on_the_order() -> None:
+    a = roster_rules.Standing(2, b"r", frozenset((b"r", b"a")), frozenset((b"1",)), False)
+    b = roster_rules.Standing(7, b"r", frozenset((b"r", b"b")), frozenset((b"2",)), True)
+    both = roster_rules.Standing(7, b"r", frozenset((b"r", b"a", b"b")), frozenset((b"1", b"2")), True)
+    assert roster_rules.joined([a, b]) == roster_rules.joined([b, a]) == both
+
+
 # ---- forged entries, named by attack ----------------------------------------------------------------------------
 
 
