@@ -15,6 +15,9 @@ The guide is README.md; the decisions behind it are in ``docs/adr``.
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from vaultsync.errors import (
     AlreadyStored,
     BadSeal,
@@ -60,26 +63,76 @@ from vaultsync.errors import (
     WrongKind,
     WrongPassword,
 )
-from vaultsync.importers import ImportReport, Record
-from vaultsync.schema.compare import Comparison, compare
-from vaultsync.schema.kind import add, remove
-from vaultsync.schema.kinds import FileRef, file, flag, instant, items, note, number, secret, tags, text
-from vaultsync.schema.published import Drift
-from vaultsync.schema.types import EntryType, Field, Schema
-from vaultsync.sync.report import Finding, FindingKind, SyncReport, Waiting
-from vaultsync.vault.desk import Quota
-from vaultsync.vault.devices import DeviceInfo
-from vaultsync.vault.events import Event, EventKind
-from vaultsync.vault.exchange import Progress
-from vaultsync.vault.provenance import Revision
-from vaultsync.vault.syncing import State
-from vaultsync.vault.syncing import Status as SyncStatus
-from vaultsync.vault.vault import Vault
-from vaultsync.view.entry import Conflict, Entry, Status
-from vaultsync.view.notices import Notice
-from vaultsync.view.picture import View
+
+if TYPE_CHECKING:
+    from vaultsync.importers import ImportReport, Record
+    from vaultsync.schema.compare import Comparison, compare
+    from vaultsync.schema.kind import add, remove
+    from vaultsync.schema.kinds import FileRef, file, flag, instant, items, note, number, secret, tags, text
+    from vaultsync.schema.published import Drift
+    from vaultsync.schema.types import EntryType, Field, Schema
+    from vaultsync.sync.report import Finding, FindingKind, SyncReport, Waiting
+    from vaultsync.vault.desk import Quota
+    from vaultsync.vault.devices import DeviceInfo
+    from vaultsync.vault.events import Event, EventKind
+    from vaultsync.vault.exchange import Progress
+    from vaultsync.vault.provenance import Revision
+    from vaultsync.vault.syncing import State
+    from vaultsync.vault.syncing import Status as SyncStatus
+    from vaultsync.vault.vault import Vault
+    from vaultsync.view.entry import Conflict, Entry, Status
+    from vaultsync.view.notices import Notice
+    from vaultsync.view.picture import View
 
 __version__ = "0.1.0"
+
+# Everything else is loaded when it is first asked for: declaring a schema or catching an error must not cost the
+# start-up of the document engine, of SQLite and of OpenSSL.
+_HOMES = {
+    "vaultsync.schema.compare": ("Comparison", "compare"),
+    "vaultsync.view.entry": ("Conflict", "Entry", "Status"),
+    "vaultsync.vault.devices": ("DeviceInfo",),
+    "vaultsync.schema.published": ("Drift",),
+    "vaultsync.schema.types": ("EntryType", "Field", "Schema"),
+    "vaultsync.vault.events": ("Event", "EventKind"),
+    "vaultsync.schema.kinds": (
+        "FileRef",
+        "file",
+        "flag",
+        "instant",
+        "items",
+        "note",
+        "number",
+        "secret",
+        "tags",
+        "text",
+    ),
+    "vaultsync.sync.report": ("Finding", "FindingKind", "SyncReport", "Waiting"),
+    "vaultsync.importers": ("ImportReport", "Record"),
+    "vaultsync.view.notices": ("Notice",),
+    "vaultsync.vault.exchange": ("Progress",),
+    "vaultsync.vault.desk": ("Quota",),
+    "vaultsync.vault.provenance": ("Revision",),
+    "vaultsync.vault.syncing": ("State", "SyncStatus"),
+    "vaultsync.vault.vault": ("Vault",),
+    "vaultsync.view.picture": ("View",),
+    "vaultsync.schema.kind": ("add", "remove"),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+_RENAMED = {"SyncStatus": "Status"}  # there are two: of an entry, and of syncing
+
+
+def __getattr__(name: str) -> Any:
+    if (home := _HOME_OF.get(name)) is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(home), _RENAMED.get(name, name))
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
 
 __all__ = [
     "AlreadyStored",
