@@ -122,6 +122,18 @@ def test_an_interrupted_copy_is_completed(remote: FolderRemote, root: Path, half
     assert remote.get("a/1") == b"whole data"
 
 
+@pytest.mark.parametrize("links", [True, False])
+def test_renaming_never_replaces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool) -> None:
+    """What the loser of a race between two processes runs into."""
+    if not links:
+        monkeypatch.setattr(os, "link", failing(errno.EPERM))
+    temp, target = tmp_path / "temp", tmp_path / "target"
+    for path in (temp, target):
+        path.write_bytes(path.name.encode())
+    assert not files.rename_new(str(temp), str(target))
+    assert target.read_bytes() == b"target"
+
+
 def test_no_temporary_file_stays_whatever_fails(
     remote: FolderRemote, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,9 +18,10 @@ from vaultsync.errors import (
     UpdateRequired,
     UsageError,
 )
-from vaultsync.limits import FETCH_BATCH, MAX_GROUP_ENVELOPES, SYNC_WINDOW
+from vaultsync.limits import FETCH_BATCH, MAX_GROUP_ENVELOPES, RECENT_ENVELOPES, SYNC_WINDOW
 from vaultsync.sync import Core, Finding, FindingKind, WaitsFor, names
 from vaultsync.sync.events import (
+    NO_ENVELOPE,
     Advanced,
     Applied,
     Failed,
@@ -85,7 +86,7 @@ def test_memory_of_an_applied_chain_does_not_grow() -> None:
     one = shell(*row("a", 400)).sync()
     chain = one.core._chains[A]
     assert not any((chain.records, chain.wanted, chain.suspects, chain.at, chain.offered, chain.unexplained))
-    assert len(chain.recent) <= SYNC_WINDOW
+    assert len(chain.recent) <= RECENT_ENVELOPES
     assert not any((one.core._awaited, one.core._applying, one.core._fresh))
 
 
@@ -385,6 +386,34 @@ def test_garbage_under_many_names_of_a_place_does_not_block_the_true_one() -> No
         one.served[make("a", 1, salt=str(salt)).name] = None
     assert one.sync().applied == envs
     assert one.findings == []
+
+
+def test_a_true_envelope_among_garbage_is_not_taken_for_its_own_rival() -> None:
+    envs = row("a", 3 * RECENT_ENVELOPES)
+    by_name = {env.name: env for env in envs}
+    core = Core(VAULT, {})
+    core.receive(listed(*envs, *(make("a", 1, salt=str(salt)) for salt in range(5))))
+    asked: list[str] = []
+    while core.tips() != tip(envs[-1]):  # one answer at a time, the garbage never
+        decision = core.decide()
+        assert decision.findings == ()
+        asked += decision.fetch
+        for unit in decision.apply:
+            core.receive(Applied(unit.names))
+        following = envs[core.tips()[A].seq if core.tips() else 0 :][:1]
+        for env in following:
+            core.receive(env.opened(known.change for known in envs[: env.seq - 1]))
+    asked += core.decide().fetch
+    assert len(asked) == len(set(asked)) == len(by_name) + 5
+
+
+def test_what_is_set_aside_waits_for_nothing_more() -> None:
+    first, elsewhere = make("a"), make("b")
+    rival = make("a", 1, NO_ENVELOPE, elsewhere, salt="rival")
+    one = shell(first, rival).sync()
+    assert one.applied == [first]
+    assert list(one.quarantined) == [rival.name]
+    assert one.core.missing() == frozenset()
 
 
 # ---- forks -----------------------------------------------------------------------------------------------------------

@@ -30,7 +30,8 @@ waited are fetched again, names in quarantine are handed in so that they are not
 envelopes that came by another way are told to it as ``Advanced``.
 
 What it does not do: verify anything (opening does), look at changes (the document does), or choose between the branches
-of a forked chain: it goes on with the one it applied first (of two at once, the smaller id) and sets the other aside.
+of a forked chain: it goes on with the one it applied first (of two ready at once, the smaller id) and sets the other
+aside.
 """
 
 from __future__ import annotations

@@ -45,10 +45,18 @@ def ready_units(
 
 
 def _next(chain: Chain, cursor: tuple[int, bytes], coming: set[bytes], refusals: _Refusals) -> list[Record] | None:
-    """The envelope after ``cursor``, with the rest of its group, if all of it may be applied."""
-    head = _follower(chain, cursor, refusals, final=cursor[0] == chain.tip.seq)
-    if head is None:
-        return None
+    """An envelope that follows ``cursor``, with the rest of its group, if all of it may be applied."""
+    for head in _followers(chain, cursor, refusals, final=cursor[0] == chain.tip.seq):
+        members = _whole(chain, head, refusals)
+        if members is not None:
+            brought = coming.union(*(record.contents.hashes for record in members))
+            if all(record.missing <= brought for record in members):
+                return members
+    return None
+
+
+def _whole(chain: Chain, head: Record, refusals: _Refusals) -> list[Record] | None:
+    """``head`` and the rest of its group; None while that is not all there."""
     members = [head]
     group = head.contents.group
     if group is not None:
@@ -56,19 +64,19 @@ def _next(chain: Chain, cursor: tuple[int, bytes], coming: set[bytes], refusals:
             refusals.append((head, MalformedEnvelope("continues a batch that did not begin")))
             return None
         for index in range(1, group.count):
-            following = _follower(chain, (members[-1].seq, members[-1].contents.env_id), refusals, final=False)
-            if following is None:
+            following = _followers(chain, (members[-1].seq, members[-1].contents.env_id), refusals, final=False)
+            if not following:
                 return None
-            if following.contents.group != Group(group.id, index, group.count):
-                refusals.append((following, MalformedEnvelope("does not continue the batch before it")))
+            if following[0].contents.group != Group(group.id, index, group.count):
+                refusals.append((following[0], MalformedEnvelope("does not continue the batch before it")))
                 return None
-            members.append(following)
-    brought = coming.union(*(record.contents.hashes for record in members))
-    return members if all(record.missing <= brought for record in members) else None
+            members.append(following[0])
+    return members
 
 
-def _follower(chain: Chain, cursor: tuple[int, bytes], refusals: _Refusals, *, final: bool) -> Record | None:
-    """What continues the chain after ``cursor``. Once that is the tip (``final``), what does not fit never will."""
+def _followers(chain: Chain, cursor: tuple[int, bytes], refusals: _Refusals, *, final: bool) -> list[Record]:
+    """What continues the chain after ``cursor``, smallest id first. Once that is the tip (``final``), what does not fit
+    never will."""
     seq, env_id = cursor
     fitting = []
     for record in chain.at.get(seq + 1, ()):
@@ -78,4 +86,4 @@ def _follower(chain: Chain, cursor: tuple[int, bytes], refusals: _Refusals, *, f
             fitting.append(record)
         elif final:
             refusals.append((record, ForkedChain(f"envelope {seq + 1} does not follow the one applied before it")))
-    return min(fitting, key=lambda record: record.contents.env_id) if fitting else None
+    return sorted(fitting, key=lambda record: record.contents.env_id)
