@@ -85,8 +85,10 @@ scalars = st.one_of(
     st.booleans(),
     st.none(),
 )
-keys = st.sampled_from(["title", "password", "tags/work", "$edited/a1", "\N{SNOWMAN}", "a" * 300, "\0"])
-entry_edits = st.builds(Edit, st.just("entries"), st.sampled_from(IDS), keys, scalars | st.just(DELETED))
+keys = st.sampled_from([*["title", "password"] * 4, "tags/work", "$edited/a1", "\N{SNOWMAN}", "a" * 300, "\0"])
+entry_edits = st.builds(
+    Edit, st.just("entries"), st.sampled_from([*IDS[:1] * 6, *IDS]), keys, scalars | st.just(DELETED)
+)
 flat_edits = st.builds(
     Edit, st.sampled_from(["schemas", "devices", "settings"]), st.just(""), keys.map(lambda k: k[:99]), scalars
 )
@@ -104,8 +106,12 @@ def missing(source: Engine, target: Engine) -> list[bytes]:
 
 
 def play(history: Sequence[tuple[str, int, Any]]) -> tuple[list[Engine], list[Change]]:
-    """Three devices that write and sync. Also all changes that were made, in an order that respects causality."""
+    """Three devices that write and sync. Also all changes that were made, in an order that respects causality.
+
+    The first device keeps account of conflicts from the start, the others find them when they are first asked.
+    """
     devices = [Engine.new() for _ in ACTORS]
+    devices[0].conflicts(IDS[0])
     made: list[Change] = []
     for what, device, rest in history:
         if what == "write":

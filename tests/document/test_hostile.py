@@ -49,11 +49,15 @@ def bomb_pack(shapes: int, rows: int, changes: int) -> bytes:
 
     total = shapes * rows
     parts = [b"\1", b"\1", b"\5", b"\1\x10" + b"\xe5" * 16, b"\1\1k", b"\1" + GENESIS_HASH]
-    parts += [column((shapes, rows)), column((total, 2)), b"\0", column((total, 0)), column((total, 1))]
+    parts += [column((shapes, rows)), column((total, 1)), column((total, 0)), column((total, 0)), column((total, 1))]
     parts += [column((total, 0)), column((total, 0)), b"\0", b"\0"]
     parts += [column((changes, 0)), column((changes, 0)), column((changes, 1)), b"\0"]
-    parts += [column((changes * rows, 4)), b"\0", b"\0", b"\0", b"\0", b"\0"]
+    parts += [b"\0", b"\0", b"\0", b"\0", b"\0", b"\0"]
     return b"".join(parts)
+
+
+def test_such_a_pack_is_good_while_it_is_small():
+    assert len(unpack(bomb_pack(1, 3, 5), max_bytes=1 << 20)) == 5
 
 
 @pytest.mark.parametrize(

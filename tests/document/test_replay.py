@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 
+import pytest
 from hypothesis import given, settings
 
 from tests.document.model import (
     ANN,
     BOB,
     ENTRIES_OBJECT,
+    EVE,
     EXAMPLES,
     IDS,
     Model,
@@ -22,7 +24,7 @@ from tests.document.model import (
     shown_conflicts,
 )
 from vaultsync.document.changes import decode, encode
-from vaultsync.document.engine import Edit, Engine
+from vaultsync.document.engine import DELETED, Edit, Engine
 
 many = settings(max_examples=EXAMPLES or 150, deadline=None)
 
@@ -118,3 +120,36 @@ def test_one_conflict_is_seen_by_all_and_settled_by_one():
     bob.apply([change.chunk for change in settled])
     assert bob.conflicts(IDS[0]) == {}
     assert Engine.load(bob.save()).conflicts(IDS[0]) == {}
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_deleted_value_is_no_conflict_even_if_all_comes_at_once(asked):
+    ann, bob, eve = Engine.new(), Engine.new(), Engine.new()
+    ann.commit(ANN, [Edit("entries", IDS[0], "password", "first"), Edit("entries", IDS[0], "title", "t")])
+    bob.apply(missing(ann, bob))
+    eve.apply(missing(ann, eve))
+    if asked:
+        eve.conflicts(IDS[0])
+    ann.commit(ANN, [Edit("entries", IDS[0], "password", DELETED), Edit("entries", IDS[0], "title", DELETED)])
+    bob.commit(BOB, [Edit("entries", IDS[0], "password", "bob's")])
+    bob.apply(missing(ann, bob))
+    eve.apply(missing(bob, eve))
+    assert eve.read("entries", IDS[0]) == {"password": "bob's"}
+    assert eve.conflicts(IDS[0]) == {}
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_three_values_and_one_that_was_overwritten_by_one_of_them(asked):
+    ann, bob, eve = Engine.new(), Engine.new(), Engine.new()
+    ann.commit(ANN, [Edit("entries", IDS[0], "title", "t")])
+    for each in (bob, eve):
+        each.apply(missing(ann, each))
+    if asked:
+        ann.conflicts(IDS[0])
+    ann.commit(ANN, [Edit("entries", IDS[0], "title", "ann's")])
+    bob.commit(BOB, [Edit("entries", IDS[0], "title", "bob's first")])
+    eve.commit(EVE, [Edit("entries", IDS[0], "title", "eve's")])
+    bob.commit(BOB, [Edit("entries", IDS[0], "title", "bob's")])
+    merge_all([ann, bob, eve])
+    assert [w.value for w in ann.conflicts(IDS[0])["title"]] == ["bob's", "eve's", "ann's"]
+    assert ann.conflicts(IDS[0]) == bob.conflicts(IDS[0]) == eve.conflicts(IDS[0])

@@ -77,12 +77,13 @@ class Conflicts:
                 del self._cells[obj]
 
     @classmethod
-    def find(cls, concurrent: Iterable[Change], graph: Graph, winner: Callable[[OpId, str], OpId | None]) -> Conflicts:
+    def find(cls, concurrent: Iterable[Change], winner: Callable[[OpId, str], OpId | None]) -> Conflicts:
         """The conflicts of a document, from those of its changes that are concurrent with others.
 
-        Two live values of a key were set by concurrent changes, so both are among these. One is no longer live if one
-        of these overwrote it (its predecessors say so) or if a change did that is concurrent with nothing; such a
-        change comes before the winner, so then the value lies in the winner's past.
+        Two live values of a key were set by concurrent changes, so both are among these, and so is the winner. One is
+        no longer live if one of these overwrote it (its predecessors say so) or if a change did that is concurrent
+        with nothing; such a change comes before the winner, so then the value lies in the winner's past, and ``of``
+        leaves it out.
         """
         sets: dict[Cell, list[OpId]] = {}
         overwritten: set[OpId] = set()
@@ -93,12 +94,7 @@ class Conflicts:
                     sets.setdefault((op.obj, op.key), []).append((counter, change.actor))
         found = cls()
         for (obj, key), ops in sets.items():
-            if len(ops) == 1 or len({actor for _, actor in ops}) == 1:
-                continue
-            shown = winner(obj, key)
-            holder = graph.holder(shown) if shown in ops and shown is not None else None
-            if holder is not None and shown is not None:
-                past = graph.past((holder,))
-                live = {op for op in ops if op not in overwritten and not past.covers(op)}
-                found._put(obj, key, live | {shown})
+            several = len({actor for _, actor in ops}) > 1
+            if several and winner(obj, key) in ops:
+                found._put(obj, key, {op for op in ops if op not in overwritten})
         return found

@@ -427,7 +427,7 @@ class Engine:
         """The keys of an entry that hold more than one value: all of them, the one that is shown first."""
         with self._use():
             if self._conflicts is None:
-                self._conflicts = Conflicts.find(self._concurrent_changes(), self._graph, self.winner)
+                self._conflicts = Conflicts.find(self._concurrent_changes(), self.winner)
             obj = self.winner(_ENTRIES_OBJECT, entry)
             if obj is None:
                 return {}
