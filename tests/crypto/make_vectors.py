@@ -298,9 +298,7 @@ def roster() -> Iterator[Vector]:
     bad = [*entries, _flipped(entry, len(entry) - 1).hex()]
     yield _vector("a bad signature", "load roster", errors.BadSignature, **phone, entries=bad)
     yield _vector("first entry missing", "load roster", errors.MalformedRoster, **phone, entries=entries[1:])
-    sealed = roster_entry.seal_entry(
-        bytes.fromhex(entries[1]), vault_id=vault_id, roster_key=b"k" * 32, entropy=Seeded("sealed entry")
-    )
+    sealed = roster_entry.seal_entry(bytes.fromhex(entries[1]), vault_id=vault_id, roster_key=b"k" * 32)
     given = {"data": sealed, "vault_id": vault_id, "roster_key": b"k" * 32, "hash": w.roster.head}
     yield _vector("an entry on a remote", "open entry", **given)
     yield _vector("named as another", "open entry", errors.BadSeal, **given | {"hash": bytes(32)})

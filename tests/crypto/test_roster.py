@@ -485,9 +485,7 @@ ROSTER_KEY = b"r" * 32
 
 
 def _sealed() -> bytes:
-    return roster_entry.seal_entry(
-        ADD, vault_id=W.roster.vault_id, roster_key=ROSTER_KEY, entropy=Seeded("roster seal")
-    )
+    return roster_entry.seal_entry(ADD, vault_id=W.roster.vault_id, roster_key=ROSTER_KEY)
 
 
 def _open(data: bytes, **changes: bytes) -> bytes:
@@ -502,6 +500,11 @@ def test_a_sealed_entry_opens_only_as_what_it_is_named() -> None:
             _open(_sealed(), **changes)
 
 
+def test_two_devices_put_the_same_bytes_under_one_name() -> None:
+    assert _sealed() == _sealed()
+    assert _sealed() != roster_entry.seal_entry(ADD, vault_id=W.roster.vault_id, roster_key=bytes(32))
+
+
 def test_every_flipped_bit_and_every_cut_of_a_sealed_entry_is_refused() -> None:
     sealed = _sealed()
     for broken in flips(sealed):
@@ -514,7 +517,7 @@ def test_every_flipped_bit_and_every_cut_of_a_sealed_entry_is_refused() -> None:
 
 def test_a_keyholder_cannot_seal_another_entry_under_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(roster_entry, "entry_hash", lambda data: entry_hash(ADD))
-    lying = roster_entry.seal_entry(CREATE, vault_id=W.roster.vault_id, roster_key=ROSTER_KEY, entropy=Seeded("x"))
+    lying = roster_entry.seal_entry(CREATE, vault_id=W.roster.vault_id, roster_key=ROSTER_KEY)
     monkeypatch.undo()
     with pytest.raises(BadSeal):
         _open(lying)

@@ -198,7 +198,7 @@ class Exchange:
         """Before envelopes: whoever fetches those needs its keys."""
         vault_id, roster_key = self._identity.vault_id, self._identity.roster_key
         for entry in missing:
-            sealed = seal_entry(entry.data, vault_id=vault_id, roster_key=roster_key, entropy=self._environment.entropy)
+            sealed = seal_entry(entry.data, vault_id=vault_id, roster_key=roster_key)
             self._put(names.roster_name(vault_id, entry.n, entry.hash), sealed)
 
     def _roster_entry(self, name: str, digest: bytes) -> bytes | None:
