@@ -202,8 +202,8 @@ def _newcomer(claim: Claim, grants: tuple[tuple[bytes, bytes, bytes], ...]) -> d
 def seal_entry(entry: bytes, *, vault_id: bytes, roster_key: bytes) -> bytes:
     """The entry as a remote may hold it, under the name that carries its hash.
 
-    The same bytes whoever seals it: any device may put any entry, and a name on a remote is bound to its bytes. The salt
-    repeats only for the same entry, whose sealing is then the same too.
+    The same bytes whoever seals it: any device may put any entry, and a name on a remote is bound to its bytes. The
+    salt repeats only for the same entry, whose sealing is then the same too.
     """
     salt = p.keyed_hash(roster_key, "salt", entry_hash(entry))
     context = _SEALED_MAGIC + salt + vault_id + entry_hash(entry)
