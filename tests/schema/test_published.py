@@ -82,6 +82,12 @@ def test_an_application_that_does_not_know_the_future_publishes_the_same() -> No
     assert declarations(now)["login@1"] == declarations(then)["login@1"]
 
 
+def test_what_newer_versions_published_is_no_drift_of_an_older_application() -> None:
+    newer = schema(login(Field("colour", text, since=4)), EntryType("card", fields=[], since=4))
+    older = schema(EntryType("login", label="Login", fields=[Field("title", text), Field("email", text)]), version=2)
+    assert drift(older, declarations(newer)) == []
+
+
 def test_there_is_no_declaration_before_the_type() -> None:
     whole = schema(login(), EntryType("late", label="Late", fields=[], since=4))
     for name, version in (("late", 3), ("nothing", 3)):
