@@ -237,7 +237,7 @@ def test_a_retired_type_is_archived_unless_a_face_is_active() -> None:
     assert evaluate("id", converted, at(3, old, new), Context()).retired == {"title": "t"}
     stale = {**converted, "$type": "wifi_note"}  # a race on $type that the older value won: read forward all the same
     assert decide(stale, at(3, old, new)).face == "wifi"
-    born = {k: v for k, v in converted.items() if k != "$schema/wifi_note/1"}  # never was a Wi-Fi note: its field is alien
+    born = {k: v for k, v in converted.items() if k != "$schema/wifi_note/1"}  # was never a Wi-Fi note
     assert decide(born, at(3, old, new)).missing == ("title",)
 
 
