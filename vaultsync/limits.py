@@ -94,6 +94,8 @@ MAX_ENVELOPE_BYTES: Final = 64 << 20
 """One sealed object; larger batches are several envelopes of one group."""
 ENVELOPE_TARGET_BYTES: Final = 4 << 20
 """Changes are packed into envelopes of about this size, so that a cut-off pull resumes without fetching everything again."""
+MAX_ATTACHMENT_BYTES: Final = 32 << 20
+"""One attached file. It is sealed and sent as one object, and held in memory meanwhile."""
 MAX_ROSTER_ENTRY_BYTES: Final = 1 << 20
 """A rotation for some hundred devices fits (each grant is about 1.2 KB)."""
 MAX_ROSTER_ENTRIES: Final = 10_000

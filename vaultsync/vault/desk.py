@@ -16,6 +16,7 @@ from vaultsync.document.layout import ENTRIES, new_ulid
 from vaultsync.errors import QuotaExceeded, UpdateRequired
 from vaultsync.schema.cells import Raw
 from vaultsync.schema.types import Schema
+from vaultsync.store import Writing
 from vaultsync.vault.draft import Draft
 from vaultsync.vault.environment import Environment
 from vaultsync.vault.ledger import Ledger
@@ -57,7 +58,7 @@ class Desk:
     ) -> None:
         """``written`` is told the ids of the entries that a transaction changed, after it is durable, under no lock."""
         self._ledger = ledger
-        self._schema = schema
+        self.schema = self._schema = schema
         self._picture = picture
         self._environment = environment
         self._written = written
@@ -110,6 +111,8 @@ class Desk:
         with self._ledger.write() as transaction:
             edits = draft.edits(transaction.engine, self._ledger.actor.hex())
             changes = transaction.commit(edits)
+            for store in draft.also:
+                store(transaction.store)
         return frozenset(draft.raws) if changes else frozenset()
 
     def _tell(self, touched: frozenset[str]) -> None:
@@ -169,8 +172,10 @@ class Desk:
             draft.create(entry_id, ops)
             return self._entry(entry_id, draft.raw(entry_id))
 
-    def update(self, entry: Entry | str, values: Mapping[str, Any]) -> Entry:
-        """Write what the caller changed, against what the caller saw."""
+    def update(
+        self, entry: Entry | str, values: Mapping[str, Any], *, also: Callable[[Writing], None] | None = None
+    ) -> Entry:
+        """Write what the caller changed, against what the caller saw; ``also`` stores rows in the same transaction."""
         entry_id = entry if isinstance(entry, str) else entry.id
         with self._editing() as draft:
             ops = plan_update(
@@ -184,6 +189,8 @@ class Desk:
                 new_id=self._element_id,
             )
             draft.change(entry_id, ops)
+            if also is not None:
+                draft.also.append(also)
             return self._entry(entry_id, draft.raw(entry_id))
 
     def delete(self, entry: Entry | str) -> None:

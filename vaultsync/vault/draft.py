@@ -13,6 +13,7 @@ from vaultsync.document.engine import DELETED, Edit, Engine
 from vaultsync.document.layout import ENTRIES
 from vaultsync.errors import EntryNotFound
 from vaultsync.schema.cells import GONE, Gone, Ops, Raw, Scalar
+from vaultsync.store import Writing
 
 __all__ = ["Draft"]
 
@@ -25,6 +26,8 @@ class Draft:
         self._ops: dict[str, Ops] = {}
         self._raws: dict[str, Raw] = {}
         self.added: set[str] = set()
+        self.also: list[Callable[[Writing], None]] = []
+        """What else to store in the transaction that writes the draft."""
 
     def __bool__(self) -> bool:
         return bool(self._ops)

@@ -24,6 +24,7 @@ from vaultsync.sync import events as ev
 from vaultsync.sync import names
 from vaultsync.sync.core import Core
 from vaultsync.sync.report import Finding, SyncReport
+from vaultsync.vault.attachments import BLOB
 from vaultsync.vault.environment import Environment
 from vaultsync.vault.identity import ROSTER, Identity
 from vaultsync.vault.ledger import Ledger
@@ -108,6 +109,7 @@ class Exchange:
             if not receive_only:
                 self._put_roster(missing)
                 self._put_account()
+                self._put_blobs(stop)
                 pack_own(self._ledger, self._identity, self._environment)
                 self._tell_sealed(core)
             self._list(core)
@@ -145,7 +147,7 @@ class Exchange:
                     tips(reading, self._identity),
                     own=self._identity.chain.id,
                     roster=self._chains(),
-                    outbox=[envelope.name for envelope in reading.undelivered(self.remote_id)],
+                    outbox=[sent.name for sent in reading.undelivered(self.remote_id) if sent.kind != BLOB],
                     quarantined=reading.quarantined_names(),
                 )
             self._news = self._ledger.news
@@ -164,7 +166,8 @@ class Exchange:
         chain = self._identity.chain.id
         known = core.tips().get(chain)
         with self._ledger.store.read() as reading:
-            sealed = [(e.name, e.env_id) for e in reading.envelopes(chain, after=known.seq if known else 0) if e.own]
+            stored = reading.envelopes(chain, after=known.seq if known else 0)
+            sealed = [(e.name, e.env_id) for e in stored if e.own and e.kind != BLOB]
         for name, env_id in sealed:
             core.receive(ev.Sealed(name, env_id))
 
@@ -215,6 +218,19 @@ class Exchange:
             name = names.account_name(account.locator, account.number, account.digest)
             if name not in self.remote.list(names.account_prefix(account.locator)):
                 self._put(name, account.data)
+
+    def _put_blobs(self, stop: threading.Event | None) -> None:
+        """Attachments before the envelopes that refer to them: whoever learns of one can fetch it."""
+        with self._ledger.store.read() as reading:
+            waiting = [sent.name for sent in reading.undelivered(self.remote_id) if sent.kind == BLOB]
+        for name in waiting:
+            _check(stop)
+            with self._ledger.store.read() as reading:
+                stored = reading.envelope(name)
+            if stored is not None:
+                self._put(name, stored.data)
+                with self._ledger.store.write() as writing:
+                    writing.mark_delivered(self.remote_id, name)
 
     def _put(self, name: str, data: bytes) -> None:
         self.remote.put(name, data)

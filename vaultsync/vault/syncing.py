@@ -239,6 +239,14 @@ class Syncing:
             self._exchange = self._make_exchange(self._open(self._url), self._url)
         return self._exchange
 
+    @property
+    def remote(self) -> Remote | None:
+        """The remote, for reading single objects; ``None`` when there is none."""
+        if self._url is None:
+            return None
+        with self._lock:
+            return self._ready().remote
+
     # ---- how it stands ----------------------------------------------------------------------------------------
     @property
     def status(self) -> Status:

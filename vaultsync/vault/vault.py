@@ -18,15 +18,17 @@ from typing import Any
 from vaultsync import limits
 from vaultsync.crypto.recovery import RecoveryCode
 from vaultsync.document.layout import FORMAT_KEY, writable_format
-from vaultsync.errors import UsageError, VaultClosed, VaultExists
+from vaultsync.errors import UnknownField, UsageError, VaultClosed, VaultExists
 from vaultsync.importers.records import Parsed, Record
 from vaultsync.importers.registry import parse
 from vaultsync.importers.report import ImportReport
 from vaultsync.remote import Remote, open_remote
+from vaultsync.schema.kinds import FileRef
 from vaultsync.schema.published import Drift
 from vaultsync.schema.types import Schema
 from vaultsync.sync.report import SyncReport
 from vaultsync.vault import census, unlocking
+from vaultsync.vault.attachments import attach, read_attachment
 from vaultsync.vault.desk import Desk, Quota
 from vaultsync.vault.devices import DeviceInfo, devices
 from vaultsync.vault.environment import REAL, Environment
@@ -317,6 +319,29 @@ class Vault:
     @quota.setter
     def quota(self, quota: Quota) -> None:
         self._desk.quota = quota
+
+    # ---- attachments ------------------------------------------------------------------------------------------
+    def attach(self, entry: Entry | str, name: str, data: bytes, /, *, field: str | None = None) -> Entry:
+        """Attach a file (at most 32 MB) to an entry's field of kind ``file``: durable, sealed, sent with the next sync.
+
+        ``field`` may be left out when there is one. Raises `UnknownField`, `WrongKind`, `NotEditable`.
+        """
+        self._check_open()
+        seen = self._desk.view()[entry] if isinstance(entry, str) else entry
+        return attach(self._desk, self._ledger, self._identity, self._environment, seen, name, data, field)
+
+    def read_attachment(self, entry: Entry | str, field: str | None = None, /) -> bytes:
+        """The contents of an attached file, fetched from the remote when it is not on this device yet.
+
+        Raises `UnknownField` when nothing is attached, `ObjectMissing`, `NotConnected`, `RemoteError`, `Refused`.
+        """
+        self._check_open()
+        seen = self._desk.view()[entry] if isinstance(entry, str) else entry
+        references = {name: value for name, value in seen.fields.items() if isinstance(value, FileRef)}
+        chosen = field if field is not None else next(iter(references), "")
+        if chosen not in references:
+            raise UnknownField(f"{seen.label} {seen.id} has no file attached{f' in {field!r}' if field else ''}")
+        return read_attachment(self._ledger, self._identity, self._syncing.remote, seen, references[chosen])
 
     # ---- in and out -------------------------------------------------------------------------------------------
     def import_file(self, path: str | os.PathLike[str], /, *, format: str | None = None) -> ImportReport:
