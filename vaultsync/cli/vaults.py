@@ -1,0 +1,403 @@
+"""Commands on a vault as a whole: making it, its devices, syncing, its health."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from vaultsync import SyncReport, Vault
+from vaultsync.cli import asking
+from vaultsync.cli.output import (
+    heading,
+    iso,
+    line,
+    moment,
+    note,
+    pairs,
+    print_json,
+    say,
+    table,
+    warn,
+    working,
+)
+from vaultsync.cli.session import Json, Session, closing, on_vault, sync_with_progress
+from vaultsync.errors import DamagedStore, RemoteError, UnsupportedRemote, VaultExists
+from vaultsync.remote import open_remote
+from vaultsync.view.words import count, platforms
+
+__all__ = ["COMMANDS", "address"]
+
+_Device = Annotated[
+    str | None,
+    typer.Option("--device", metavar="NAME", help="What to call this device; its host name if left out."),
+]
+_Address = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="ADDRESS", help="A folder that reaches the other devices, or file:///its/path.", show_default=False
+    ),
+]
+_Auto = Annotated[
+    bool | None,
+    typer.Option(
+        "--auto-sync/--no-auto-sync", help="Whether every edit syncs by itself, from now on.", show_default=False
+    ),
+]
+
+
+def address(text: str) -> str:
+    """A remote's address as the library takes it: a path becomes a ``file:`` address."""
+    if "://" in text or text.lower().startswith("file:"):
+        return text
+    return Path(text).expanduser().absolute().as_uri()
+
+
+def _device_name(given: str | None) -> str:
+    return given if given is not None else platform.node() or "This device"
+
+
+@on_vault(new=True)
+def create(session: Session, device: _Device = None, json: Json = False) -> None:
+    """Make a new vault.
+
+    It shows the recovery code, this once. Code and password together let your other devices in (`vaultsync join`).
+    Print the code or write it down: nobody can make another one, and it is stored nowhere.
+    """
+    _refuse_existing(session)
+    password = asking.new_password(session.password_file)
+    with working("Deriving keys"):
+        vault = Vault.create(
+            session.path, schema=session.schema, password=password, device=_device_name(device), **session.more
+        )
+    with closing(vault):
+        name = vault.devices[0].name
+        if json:
+            print_json({"path": vault.path, "recovery_code": vault.recovery_code, "device": name})
+            return
+        say(f"{session.path} is your new vault; this device is “{line(name)}”.")
+        say()
+        say("Your recovery code:")
+        say()
+        heading(f"    {vault.recovery_code}")
+        say()
+        say("Write it down and keep it safe: with your password it lets your other devices in.")
+        say("It is not shown again.")
+
+
+@on_vault("address", new=True)
+def join(
+    session: Session,
+    address: _Address = None,
+    device: _Device = None,
+    code_file: Annotated[
+        str | None,
+        typer.Option(
+            "--code-file",
+            metavar="FILE",
+            help="Read the recovery code from a file's first line. Also: VAULTSYNC_CODE.",
+            show_default=False,
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Make this device one of a vault's.
+
+    With the vault's password and recovery code, from the folder that it syncs through.
+    """
+    _refuse_existing(session)
+    url = _url(address)
+    code = asking.recovery_code(code_file)
+    password = asking.password(session.password_file)
+    with working("Joining: deriving keys, fetching everything"):
+        vault = Vault.join(
+            session.path,
+            url,
+            schema=session.schema,
+            password=password,
+            code=code,
+            device=_device_name(device),
+            background=False,
+            **session.more,
+        )
+    with closing(vault):
+        view = vault.view()
+        name = vault.devices[0].name
+        if json:
+            print_json({"path": vault.path, "device": name, "remote": url, "counts": _counts(vault)})
+            return
+        say(f"{session.path} is on this device now, as “{line(name)}”: {count(len(view), 'entry')} shown.")
+        _print_notices(vault)
+
+
+@on_vault("address")
+def connect(session: Session, address: _Address = None, auto_sync: _Auto = None, json: Json = False) -> None:
+    """Sync this vault through a folder from now on.
+
+    Any folder that reaches the other devices: of a cloud drive, a share, a USB stick. What is in it is sealed; whoever
+    keeps the folder can read nothing of it.
+    """
+    url = _url(address)
+    with session.opened() as vault:
+        vault.connect(url)
+        if auto_sync is not None:
+            vault.auto_sync = auto_sync
+        _report(vault, sync_with_progress(vault), json=json, head=f"Connected to {line(url)}.")
+
+
+@on_vault()
+def sync(session: Session, auto_sync: _Auto = None, json: Json = False) -> None:
+    """Send what is new here, fetch what is new there."""
+    with session.opened() as vault:
+        if auto_sync is not None:
+            vault.auto_sync = auto_sync
+        _report(vault, sync_with_progress(vault), json=json)
+
+
+@on_vault()
+def status(session: Session, json: Json = False) -> None:
+    """Say what the vault holds and what waits to be sent."""
+    with session.opened() as vault:
+        now, schema, counts = vault.status, vault.schema, _counts(vault)
+        this = vault.devices[0]
+        if json:
+            print_json(
+                {
+                    "path": vault.path,
+                    "device": this.name,
+                    "schema": schema.name,
+                    "version": schema.version,
+                    "release": schema.release(schema.version),
+                    "platform": schema.platform,
+                    "counts": counts,
+                    "remote": now.remote,
+                    "auto_sync": now.auto_sync,
+                    "pending": now.pending,
+                    "quarantined": now.quarantined,
+                    "devices": len(vault.devices),
+                }
+            )
+            return
+        heading(f"{session.path}, on “{line(this.name)}”")
+        shown, flagged = counts["shown"], counts["flagged"]
+        rows = [
+            ("Seen by", f"{schema.name} {schema.release(schema.version)} on {platforms([schema.platform])}"),
+            ("Entries", f"{shown:,} shown" + (f", {flagged:,} of them in part" if flagged else "")),
+        ]
+        more = [f"{counts[name]:,} {words}" for name, words in _COUNTED if counts[name]]
+        if more:
+            rows.append(("", ", ".join(more)))
+        rows.append(("Devices", f"{len(vault.devices)}"))
+        if now.remote is None:
+            rows.append(("Sync", "not connected; `vaultsync connect` names a folder"))
+        else:
+            rows.append(("Sync", line(now.remote)))
+            waiting = f"{now.pending:,} changes to send" if now.pending else "nothing to send"
+            rows.append(("", f"{waiting}; automatic sync is {'on' if now.auto_sync else 'off'}"))
+        if now.quarantined:
+            rows.append(("", f"{now.quarantined:,} objects from there were refused"))
+        pairs(rows)
+
+
+_COUNTED: Final = (
+    ("hidden", "hidden"),
+    ("archived", "archived"),
+    ("trash", "in the trash"),
+)
+
+
+@on_vault()
+def notices(session: Session, json: Json = False) -> None:
+    """Say what cannot be shown here, and what would show it."""
+    with session.opened() as vault:
+        found = vault.view().notices
+        if not json:
+            for notice in found:
+                say(line(str(notice)))
+            if not found:
+                say("Nothing to say: this device shows everything.")
+            return
+        print_json(
+            [
+                {
+                    "kind": notice.kind.value,
+                    "count": notice.count,
+                    "text": str(notice),
+                    "parts": [
+                        {
+                            "count": part.count,
+                            "type": part.type,
+                            "type_label": part.type_label,
+                            "field": part.field,
+                            "field_label": part.field_label,
+                            "reason": str(getattr(part.reason, "value", part.reason)),
+                            "versions": list(part.versions) if part.versions else None,
+                            "platforms": sorted(part.platforms),
+                            "devices": list(part.devices),
+                            "text": part.text,
+                        }
+                        for part in notice.parts
+                    ],
+                }
+                for notice in found
+            ]
+        )
+
+
+@on_vault()
+def devices(session: Session, json: Json = False) -> None:
+    """List your devices: what they run, when they were heard from."""
+    with session.opened() as vault:
+        found = vault.devices
+        if json:
+            print_json(
+                [
+                    {
+                        "id": one.id,
+                        "name": one.name,
+                        "this": one.this,
+                        "app": one.app,
+                        "version": one.version,
+                        "release": one.release,
+                        "platform": one.platform,
+                        "heard": iso(one.heard_ms),
+                    }
+                    for one in found
+                ]
+            )
+            return
+        rows = []
+        for one in found:
+            release = one.release or (f"version {one.version}" if one.version else "—")
+            heard = "this device" if one.this else moment(one.heard_ms) if one.heard_ms else "not yet"
+            rows.append(
+                (line(one.name), line(release), platforms([one.platform]) if one.platform else "—", heard, one.id[:8])
+            )
+        table(("Device", "Release", "Platform", "Heard from", "Id"), rows)
+
+
+@on_vault()
+def doctor(session: Session, json: Json = False) -> None:
+    """Examine the vault's file, and whether its remote answers.
+
+    Every page and every seal. Exit status 1 when not all is well. What a damaged file lost and another device has comes
+    back by joining anew.
+    """
+    try:
+        with session.opened() as vault:
+            with working("Examining the file"):
+                health = vault.check()
+            lost, whole, details = list(health.lost), list(health.whole), list(health.details)
+            remote = _remote_answers(vault)
+            drift = [str(one) for one in vault.drift] if not lost else []
+    except DamagedStore as damage:
+        lost, whole, details = list(damage.lost) or [str(damage)], list(damage.whole), []
+        remote, drift = {"address": None, "answers": None, "message": ""}, []
+    healthy = not lost and remote["answers"] is not False
+    if json:
+        print_json(
+            {"healthy": healthy, "lost": lost, "whole": whole, "details": details, "remote": remote, "drift": drift}
+        )
+    else:
+        heading("The vault's file is damaged." if lost else "The vault's file is whole.")
+        for text in lost:
+            say(f"  lost: {line(text)}")
+        for text in whole:
+            say(f"  whole: {line(text)}")
+        if remote["address"]:
+            say(f"The remote {line(remote['address'])} answers." if remote["answers"] else line(remote["message"]))
+        for text in drift:
+            say(f"Schema: {line(text)}")
+        if lost:
+            say("What another device or the remote has can be fetched again: move this file away and join anew.")
+    if not healthy:
+        raise typer.Exit(1)
+
+
+def _remote_answers(vault: Vault) -> dict[str, Any]:
+    url = vault.status.remote
+    if url is None:
+        return {"address": None, "answers": None, "message": ""}
+    try:
+        remote = open_remote(url)
+        try:
+            remote.list("account/")
+        finally:
+            remote.close()
+    except (RemoteError, UnsupportedRemote) as error:
+        return {"address": url, "answers": False, "message": str(error)}
+    return {"address": url, "answers": True, "message": ""}
+
+
+# ---- parts ----------------------------------------------------------------------------------------------------------
+def _url(given: str | None) -> str:
+    return address(given or "")
+
+
+def _refuse_existing(session: Session) -> None:
+    """Before anything is asked for."""
+    if os.path.lexists(session.path):
+        raise VaultExists(f"there is a file at {session.path} already: choose another path, or use that vault")
+
+
+def _counts(vault: Vault) -> dict[str, int]:
+    view = vault.view()
+    return {
+        "shown": len(view),
+        "flagged": sum(entry.status.value == "flagged" for entry in view),
+        "hidden": len(view.hidden),
+        "archived": len(view.archived),
+        "trash": len(view.trash),
+        "counted": view.counted,
+    }
+
+
+def _print_notices(vault: Vault) -> None:
+    for notice in vault.view().notices:
+        note(line(str(notice)))
+
+
+def _report(vault: Vault, report: SyncReport, *, json: bool, head: str = "") -> None:
+    if json:
+        print_json(sync_json(report))
+        return
+    if head:
+        say(head)
+    first, *rest = str(report).split("\n")
+    say(first[:1].upper() + first[1:] + ".")
+    for text in rest:
+        warn(text)
+    if report.entries:
+        _print_notices(vault)
+
+
+def sync_json(report: SyncReport) -> dict[str, Any]:
+    """A report for a program."""
+    return {
+        "sent": report.sent,
+        "received": report.received,
+        "entries": report.entries,
+        "bytes_sent": report.bytes_sent,
+        "bytes_received": report.bytes_received,
+        "seconds": round(report.seconds, 3),
+        "complete": report.complete,
+        "waiting": [str(one) for one in report.waiting],
+        "quarantined": list(report.quarantined),
+        "findings": [str(one) for one in report.findings],
+    }
+
+
+COMMANDS: Final[dict[str, Callable[..., None]]] = {
+    "create": create,
+    "join": join,
+    "connect": connect,
+    "sync": sync,
+    "status": status,
+    "notices": notices,
+    "devices": devices,
+    "doctor": doctor,
+}
