@@ -8,13 +8,13 @@ written in one transaction when the block ends.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
 from vaultsync.document.layout import ENTRIES, new_ulid
 from vaultsync.errors import QuotaExceeded, UpdateRequired
-from vaultsync.schema.cells import Raw
+from vaultsync.schema.cells import Ops, Raw
 from vaultsync.schema.types import Schema
 from vaultsync.store import Writing
 from vaultsync.vault.draft import Draft
@@ -234,6 +234,23 @@ class Desk:
             )
             draft.change(entry_id, ops)
             return self._entry(entry_id, draft.raw(entry_id))
+
+    def upkeep(self, entry_ids: Iterable[str], plan: Callable[[Raw, Schema], Ops]) -> frozenset[str]:
+        """Operations that no person asked for (repairs, conversions), in one transaction; returns what they touched.
+
+        Planned under the lock on what is stored, so that they never meet an edit half way. Not an edit: nobody's
+        ``$edited`` moves.
+        """
+        if self.read_only:
+            return frozenset()
+        with self._ledger.lock:
+            self._ledger.refresh()
+            draft = Draft(self._stored)
+            for entry_id in entry_ids:
+                draft.change(entry_id, plan(draft.raw(entry_id), self._schema))
+            touched = self._commit(draft)
+        self._tell(touched)
+        return touched
 
     # ---- parts ------------------------------------------------------------------------------------------------
     def _check_quota(self, draft: Draft) -> None:

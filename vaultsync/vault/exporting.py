@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final
 
 from vaultsync.errors import StoreFailed, VaultExists
 from vaultsync.schema.cells import owner
 from vaultsync.schema.kinds import FileRef
+from vaultsync.schema.types import Schema
 from vaultsync.view.entry import Entry, Status
 from vaultsync.view.picture import View
 
-__all__ = ["EXPORT_VERSION", "export", "exported"]
+__all__ = ["EXPORT_VERSION", "export", "exported", "write_export"]
 
 EXPORT_VERSION: Final = 1
 
@@ -28,8 +29,13 @@ def export(view: View, path: str | os.PathLike[str], *, now_ms: int) -> int:
 
     Raises `VaultExists` when a file is there, `StoreFailed` when it cannot be written.
     """
+    return write_export(_every(view), view.schema, path, now_ms=now_ms)
+
+
+def write_export(entries: Iterable[Entry], schema: Schema, path: str | os.PathLike[str], *, now_ms: int) -> int:
+    """The same of some entries."""
     place = os.fspath(path)
-    document = exported(view, now_ms=now_ms)
+    document = exported(entries, schema, now_ms=now_ms)
     text = json.dumps(document, ensure_ascii=False, indent=1)
     try:
         descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -48,14 +54,14 @@ def export(view: View, path: str | os.PathLike[str], *, now_ms: int) -> int:
     return len(document["entries"])
 
 
-def exported(view: View, *, now_ms: int) -> dict[str, Any]:
+def exported(entries: Iterable[Entry], schema: Schema, *, now_ms: int) -> dict[str, Any]:
     """The export as plain data: format, schema, and one object an entry."""
     return {
         "format": "vaultsync-export",
         "version": EXPORT_VERSION,
         "exported_ms": now_ms,
-        "schema": {"name": view.schema.name, "version": view.schema.version, "platform": view.schema.platform},
-        "entries": [_entry(entry) for entry in _every(view)],
+        "schema": {"name": schema.name, "version": schema.version, "platform": schema.platform},
+        "entries": [_entry(entry) for entry in entries],
     }
 
 
