@@ -153,3 +153,19 @@ def test_three_values_and_one_that_was_overwritten_by_one_of_them(asked):
     merge_all([ann, bob, eve])
     assert [w.value for w in ann.conflicts(IDS[0])["title"]] == ["bob's", "eve's", "ann's"]
     assert ann.conflicts(IDS[0]) == bob.conflicts(IDS[0]) == eve.conflicts(IDS[0])
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_value_that_its_writer_deleted_again_is_no_conflict(asked):
+    ann, bob = Engine.new(), Engine.new()
+    bob.commit(BOB, [Edit("entries", IDS[0], "title", "t")])
+    ann.apply(missing(bob, ann))
+    if asked:
+        bob.conflicts(IDS[0])
+    ann.commit(ANN, [Edit("entries", IDS[0], "password", "typo")])
+    ann.commit(ANN, [Edit("entries", IDS[0], "password", DELETED)])
+    bob.commit(BOB, [Edit("entries", IDS[0], "password", "bob's")])
+    bob.apply(missing(ann, bob))
+    for each in (bob, Engine.load(bob.save())):
+        assert each.read("entries", IDS[0]) == {"password": "bob's", "title": "t"}
+        assert each.conflicts(IDS[0]) == {}

@@ -343,28 +343,19 @@ class Engine:
         return self._places.get(obj) or self._shadowed_place(obj)
 
     def _shadowed_place(self, obj: OpId) -> Place | None:
-        """The place of a map that lost against another with the same entry id: only its own change knows it."""
+        """The place of a map that lost against another with the same entry id: only the change that made it tells."""
         holder = self._graph.holder(obj)
-        info = None if holder is None else self._graph.info(holder)
-        if holder is None or info is None:
-            return None
-        name = self._winning_name(obj, holder)
-        if name is None:
-            return None
-        place = Place(ENTRIES, name)
-        if self._places is not None:
-            self._places[obj] = place
-        return place
-
-    def _winning_name(self, obj: OpId, holder: bytes) -> str | None:
         try:
             self._binding.document.object_type(object_id(obj))
         except Exception:
-            return None  # no object at all: the engine says so with a bare exception
-        for raw in self.changes():
-            if chunk_hash(raw) == holder:
-                change = decode(raw)
-                return change.ops[obj[0] - change.start_op].key
+            return None  # no map at all: nothing to look for
+        for chunk in self.changes():
+            if chunk_hash(chunk) == holder:
+                change = decode(chunk)
+                place = Place(ENTRIES, change.ops[obj[0] - change.start_op].key)
+                if self._places is not None:
+                    self._places[obj] = place
+                return place
         return None
 
     # ---- reading ------------------------------------------------------------------------------------------------
