@@ -2,7 +2,7 @@
 
 ::
 
-    entry ----> app ----> vaults, entries, files, schemas, demo     the commands
+    entry ----> app ----> vaults, seeing, editing, files, demo      the commands
                               |
                               v
                            session -> asking, fields, finding       what they share; `output` is how everything looks

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from vaultsync.cli import demo_command, entries, files, vaults
+from vaultsync.cli import demo_command, editing, files, seeing, vaults
 from vaultsync.cli.output import error, note, say
 from vaultsync.cli.session import Misused
 from vaultsync.errors import DamagedStore, VaultSyncError
@@ -91,7 +91,7 @@ def _sentence(text: str) -> str:
     first, *rest = text.split("\n")
     if not rest and first[-1] not in ".!?:…":
         first += "."
-    return "\n".join([first[:1].upper() + first[1:], *rest])
+    return "\n".join([first, *rest])
 
 
 app = typer.Typer(
@@ -146,13 +146,14 @@ def main(
 
 for _panel, _module in (
     ("Vaults and devices", vaults),
-    ("Entries", entries),
+    ("Entries", seeing),
+    ("Entries", editing),
     ("In and out", files),
     ("See it work", demo_command),
 ):
     for _name, _function in _module.COMMANDS.items():
         app.command(_name, help=_reflowed(_function.__doc__), rich_help_panel=_panel)(_function)
-_NAMES = frozenset(name for module in (vaults, entries, files, demo_command) for name in module.COMMANDS)
+_NAMES = frozenset(name for module in (vaults, seeing, editing, files, demo_command) for name in module.COMMANDS)
 
 
 def run(words: Sequence[str]) -> int:

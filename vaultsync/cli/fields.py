@@ -24,14 +24,7 @@ from vaultsync.schema.kinds import ItemsKind
 from vaultsync.schema.types import EntryType, Schema
 from vaultsync.view.words import near
 
-__all__ = ["HELP", "looks_like_field", "parse_fields", "typed_secrets"]
-
-HELP: Final = (
-    "What to write: [bold]title=GitHub[/] sets a field, [bold]title=[/] clears it, [bold]password[/] alone is asked "
-    "for (hidden: safest for secrets), [bold]notes@=FILE[/] reads a file (- for standard input), "
-    "[bold]tags+=home[/] and [bold]tags-=work[/] change tags and lists, [bold]urls=a urls=b[/] writes a whole list, "
-    "[bold]tags=home,work[/] all tags. Flags take yes or no, instants 2027-01-31 or 2027-01-31T09:00+01:00."
-)
+__all__ = ["looks_like_field", "parse_fields", "typed_secrets"]
 
 _ASSIGNMENT: Final = re.compile(r"([a-z][a-z0-9_]*)([+-]?)(@?)=(.*)", re.DOTALL)
 _BARE: Final = re.compile(r"[a-z][a-z0-9_]*")

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from vaultsync.cli.output import block, heading, line, note, print_json, say, table, working
 from vaultsync.cli.session import Json, Session, on_vault, sync_quietly
 from vaultsync.errors import ImportFailed, UnknownType
-from vaultsync.importers import FORMATS
-from vaultsync.schema.types import EntryType, Field, Schema
 from vaultsync.view.words import near, platforms
+
+if TYPE_CHECKING:
+    from vaultsync.schema.types import EntryType, Field, Schema
 
 __all__ = ["COMMANDS"]
 
@@ -28,7 +29,9 @@ def import_(
     format: Annotated[
         str | None,
         typer.Option(
-            "--format", metavar="FORMAT", help=f"One of {', '.join(FORMATS)}; told from the file if left out."
+            "--format",
+            metavar="FORMAT",
+            help="What wrote it, such as bitwarden or chrome; told from the contents if left out.",
         ),
     ] = None,
     json: Json = False,
@@ -44,7 +47,10 @@ def import_(
         raise ImportFailed(f"{name}: {problem}")
     from vaultsync.importers import parse
 
-    parsed = parse(name, format=format)  # before the password is asked for
+    try:
+        parsed = parse(name, format=format)  # before the password is asked for
+    except ImportFailed as error:
+        raise ImportFailed(str(error).replace("(format=…)", "with --format")) from None
     with session.opened() as vault:
         with working(f"Importing {parsed.items:,} items"):
             report = vault.import_records(parsed)

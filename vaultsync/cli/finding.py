@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+import vaultsync as vs
 from vaultsync.cli.output import line
 from vaultsync.errors import EntryNotFound, UsageError
-from vaultsync.view.entry import Entry
-from vaultsync.view.picture import View
 from vaultsync.view.words import near
 
 __all__ = ["every", "find", "short_ids"]
@@ -16,17 +15,17 @@ _SHORTEST = 6
 _MOST_SHOWN = 8
 
 
-def every(view: View) -> Iterator[Entry]:
+def every(view: vs.View) -> Iterator[vs.Entry]:
     """All entries of a view, whatever their status."""
     for entries in (view.entries, view.archived, view.hidden, view.trash):
         yield from entries
 
 
-def find(view: View, wanted: str) -> Entry:
+def find(view: vs.View, wanted: str) -> vs.Entry:
     """The entry that ``wanted`` names. Raises ``EntryNotFound``, and ``UsageError`` listing candidates when it names
     several. An exact title beats one in other case, what is not in the trash beats what is."""
     whole = view.get(wanted.upper())
-    if isinstance(whole, Entry):
+    if isinstance(whole, vs.Entry):
         return whole
     entries = list(every(view))
     folded = wanted.casefold()
@@ -45,7 +44,7 @@ def find(view: View, wanted: str) -> Entry:
     raise EntryNotFound(f"no entry has the id or title {line(wanted, 60)!r}.{line(hint, 200)}")
 
 
-def _ambiguous(wanted: str, found: Sequence[Entry], entries: Iterable[Entry]) -> str:
+def _ambiguous(wanted: str, found: Sequence[vs.Entry], entries: Iterable[vs.Entry]) -> str:
     short = short_ids(entry.id for entry in entries)
     lines = [f"{len(found)} entries answer to {line(wanted, 60)!r}; use the beginning of an id:"]
     for entry in found[:_MOST_SHOWN]:

@@ -14,11 +14,10 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from vaultsync.schema.kinds import FileRef
-from vaultsync.view.entry import MASK, Entry
-
 if TYPE_CHECKING:
     from rich.console import Console
+
+    import vaultsync as vs
 
 __all__ = [
     "block", "console", "entry_json", "error", "heading", "iso", "line", "moment", "note", "plain", "print_json", "say",
@@ -130,6 +129,8 @@ def _local(when: datetime) -> datetime:
 
 def plain(value: Any) -> Any:
     """A field's value as JSON has it."""
+    from vaultsync.schema.kinds import FileRef
+
     match value:
         case datetime():
             return value.isoformat().replace("+00:00", "Z")
@@ -144,6 +145,8 @@ def plain(value: Any) -> Any:
 
 def shown(value: Any) -> str:
     """A field's value for a person, possibly of several lines."""
+    from vaultsync.schema.kinds import FileRef
+
     match value:
         case bool():
             return "yes" if value else "no"
@@ -160,7 +163,7 @@ def shown(value: Any) -> str:
     return block(str(value))
 
 
-def entry_json(entry: Entry, *, reveal: bool, whole: bool = True) -> dict[str, Any]:
+def entry_json(entry: vs.Entry, *, reveal: bool, whole: bool = True) -> dict[str, Any]:
     """One entry for a program. A secret that is not revealed is null in ``fields`` and named in ``masked``."""
     made: dict[str, Any] = {
         "id": entry.id,
@@ -211,8 +214,10 @@ def entry_json(entry: Entry, *, reveal: bool, whole: bool = True) -> dict[str, A
     }
 
 
-def masked_value(entry: Entry, name: str, value: Any, *, reveal: bool) -> str:
+def masked_value(entry: vs.Entry, name: str, value: Any, *, reveal: bool) -> str:
     """A field's value for a person, masked when it is a secret that is not to be revealed."""
+    from vaultsync.view.entry import MASK
+
     if entry.is_secret(name) and not reveal:
         return "\n".join([MASK] * len(value)) if isinstance(value, tuple) else MASK
     return shown(value)

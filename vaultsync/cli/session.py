@@ -18,13 +18,24 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from vaultsync import Progress, SyncReport, Vault
+import vaultsync as vs
 from vaultsync.cli import asking
 from vaultsync.cli.output import warn, working
 from vaultsync.errors import RemoteError, SchemaError, StoreBusy, UsageError
-from vaultsync.schema.types import Schema
 
-__all__ = ["EntryArgument", "Json", "Misused", "Reveal", "Session", "VaultArgument", "on_vault", "sync_with_progress"]
+__all__ = [
+    "EntriesArgument",
+    "EntryArgument",
+    "FieldsArgument",
+    "Json",
+    "Misused",
+    "Reveal",
+    "Session",
+    "VaultArgument",
+    "on_vault",
+    "sync_quietly",
+    "sync_with_progress",
+]
 
 VAULT_VARIABLE: Final = "VAULTSYNC_VAULT"
 SQLITE: Final = b"SQLite format 3\0"
@@ -40,6 +51,19 @@ VaultArgument = Annotated[
 EntryArgument = Annotated[
     str | None,
     typer.Argument(metavar="ENTRY", help="Its id, the beginning of its id, or its exact title.", show_default=False),
+]
+_FIELDS_HELP: Final = (
+    "What to write: [bold]title=GitHub[/] sets a field, [bold]title=[/] clears it, [bold]password[/] alone is asked "
+    "for (hidden: safest for secrets), [bold]notes@=FILE[/] reads a file (- for standard input), "
+    "[bold]tags+=home[/] and [bold]tags-=work[/] change tags and lists, [bold]urls=a urls=b[/] writes a whole list, "
+    "[bold]tags=home,work[/] all tags. Flags take yes or no, instants 2027-01-31 or 2027-01-31T09:00+01:00."
+)
+FieldsArgument = Annotated[
+    list[str] | None, typer.Argument(metavar="FIELD=VALUE", help=_FIELDS_HELP, show_default=False)
+]
+EntriesArgument = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="ENTRY", help="Ids, beginnings of ids, or exact titles.", show_default=False),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program.")]
 Reveal = Annotated[bool, typer.Option("--reveal", help="Show secrets.")]
@@ -98,12 +122,12 @@ class Misused(UsageError):
     """The command was not written as its help says; exit status 2."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Session:
     """One command on one vault."""
 
     path: str
-    schema: Schema
+    schema: vs.Schema
     password_file: str | None = None
     extra: dict[str, Any] | None = None
     """For tests: further arguments of `Vault.open`, `create` and `join`."""
@@ -116,18 +140,18 @@ class Session:
         return (self.extra or EXTRA) | {"app": "vaultsync command line"}
 
     @contextmanager
-    def opened(self) -> Iterator[Vault]:
+    def opened(self) -> Iterator[vs.Vault]:
         """The vault, closed at the end. Raises what `Vault.open` does."""
         if not os.path.lexists(self.path):
-            Vault.open(self.path, schema=self.schema, key=bytes(32), background=False)  # says so, before asking
+            vs.Vault.open(self.path, schema=self.schema, key=bytes(32), background=False)  # says so, before asking
         password = self.password()
         with working("Unlocking"):
-            vault = Vault.open(self.path, schema=self.schema, password=password, background=False, **self.more)
+            vault = vs.Vault.open(self.path, schema=self.schema, password=password, background=False, **self.more)
         with closing(vault):
             yield vault
 
     @contextmanager
-    def editing(self) -> Iterator[Vault]:
+    def editing(self) -> Iterator[vs.Vault]:
         """The same, and synced once afterwards when the vault is connected and automatic sync is on."""
         with self.opened() as vault:
             yield vault
@@ -139,7 +163,7 @@ EXTRA: dict[str, Any] = {}
 
 
 @contextmanager
-def closing(vault: Vault) -> Iterator[Vault]:
+def closing(vault: vs.Vault) -> Iterator[vs.Vault]:
     """Close the vault unless a sync of it hangs: what was edited is durable already."""
     try:
         yield vault
@@ -151,7 +175,7 @@ def closing(vault: Vault) -> Iterator[Vault]:
 _SYNC_THREAD: Final = "vaultsync-command-sync"
 
 
-def sync_quietly(vault: Vault, *, patience: float = PATIENCE) -> SyncReport | None:
+def sync_quietly(vault: vs.Vault, *, patience: float = PATIENCE) -> vs.SyncReport | None:
     """Push and pull once; a remote that is away, or hangs, is a warning: the next command goes on from there.
 
     ``patience``: seconds without progress before it is given up.
@@ -166,18 +190,18 @@ def sync_quietly(vault: Vault, *, patience: float = PATIENCE) -> SyncReport | No
         return None
 
 
-def sync_with_progress(vault: Vault, *, patience: float | None = None) -> SyncReport:
+def sync_with_progress(vault: vs.Vault, *, patience: float | None = None) -> vs.SyncReport:
     """`Vault.sync`, showing how far it is. With ``patience`` it is given up after so many seconds without progress.
 
     Raises what `Vault.sync` does, and `RemoteError` when it was given up.
     """
     alive, done = threading.Event(), threading.Event()
-    reports: list[SyncReport] = []
+    reports: list[vs.SyncReport] = []
     errors: list[BaseException] = []
 
     with working("Syncing") as tell:
 
-        def progress(now: Progress) -> None:
+        def progress(now: vs.Progress) -> None:
             alive.set()
             tell(f"Syncing: {now.sent:,} sent, {now.received:,} received")
 
@@ -273,7 +297,7 @@ def _begins_with_vault(values: list[str], fixed: list[str], several: str | None,
         return False
 
 
-def load_schema(place: str | None, version: int | None, platform: str | None) -> Schema:
+def load_schema(place: str | None, version: int | None, platform: str | None) -> vs.Schema:
     """The schema to open a vault with, at a version and platform. Raises `SchemaError`, `UsageError`."""
     if place is None:
         from vaultsync.presets.passwords import passwords
@@ -288,7 +312,7 @@ def load_schema(place: str | None, version: int | None, platform: str | None) ->
     return schema.at(schema.version if version is None else version, platform)
 
 
-def _imported(place: str) -> Schema:
+def _imported(place: str) -> vs.Schema:
     module_name, _, name = place.partition(":")
     if not module_name or not name:
         raise UsageError("--schema takes MODULE:NAME, such as myapp.schema:SCHEMA")
@@ -301,6 +325,6 @@ def _imported(place: str) -> Schema:
     except AttributeError:
         raise UsageError(f"--schema {place}: the module {module_name!r} has no {name!r}") from None
     schema = found() if callable(found) else found
-    if not isinstance(schema, Schema):
+    if not isinstance(schema, vs.Schema):
         raise UsageError(f"--schema {place}: that is no vaultsync.Schema")
     return schema

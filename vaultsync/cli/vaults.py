@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from vaultsync import SyncReport, Vault
+import vaultsync as vs
 from vaultsync.cli import asking
 from vaultsync.cli.output import (
     heading,
@@ -26,9 +26,8 @@ from vaultsync.cli.output import (
     working,
 )
 from vaultsync.cli.session import Json, Session, closing, on_vault, sync_with_progress
-from vaultsync.errors import DamagedStore, RemoteError, UnsupportedRemote, VaultExists
-from vaultsync.remote import open_remote
-from vaultsync.view.words import count, platforms
+from vaultsync.errors import DamagedStore, RemoteError, StoreFailed, UnsupportedRemote, VaultExists
+from vaultsync.view import words
 
 __all__ = ["COMMANDS", "address"]
 
@@ -52,9 +51,13 @@ _Auto = Annotated[
 
 def address(text: str) -> str:
     """A remote's address as the library takes it: a path becomes a ``file:`` address."""
-    if "://" in text or text.lower().startswith("file:"):
+    if not _is_path(text):
         return text
     return Path(text).expanduser().absolute().as_uri()
+
+
+def _is_path(text: str | None) -> bool:
+    return text is not None and "://" not in text and not text.lower().startswith("file:")
 
 
 def _device_name(given: str | None) -> str:
@@ -71,7 +74,7 @@ def create(session: Session, device: _Device = None, json: Json = False) -> None
     _refuse_existing(session)
     password = asking.new_password(session.password_file)
     with working("Deriving keys"):
-        vault = Vault.create(
+        vault = vs.Vault.create(
             session.path, schema=session.schema, password=password, device=_device_name(device), **session.more
         )
     with closing(vault):
@@ -114,7 +117,7 @@ def join(
     code = asking.recovery_code(code_file)
     password = asking.password(session.password_file)
     with working("Joining: deriving keys, fetching everything"):
-        vault = Vault.join(
+        vault = vs.Vault.join(
             session.path,
             url,
             schema=session.schema,
@@ -130,7 +133,7 @@ def join(
         if json:
             print_json({"path": vault.path, "device": name, "remote": url, "counts": _counts(vault)})
             return
-        say(f"{session.path} is on this device now, as “{line(name)}”: {count(len(view), 'entry')} shown.")
+        say(f"{session.path} is on this device now, as “{line(name)}”: {words.count(len(view), 'entry')} shown.")
         _print_notices(vault)
 
 
@@ -143,7 +146,10 @@ def connect(session: Session, address: _Address = None, auto_sync: _Auto = None,
     """
     url = _url(address)
     with session.opened() as vault:
+        there = not _is_path(address) or Path(address or "").expanduser().is_dir()
         vault.connect(url)
+        if not there:
+            note(f"There was no folder {address} yet: it was made.")
         if auto_sync is not None:
             vault.auto_sync = auto_sync
         _report(vault, sync_with_progress(vault), json=json, head=f"Connected to {line(url)}.")
@@ -185,7 +191,7 @@ def status(session: Session, json: Json = False) -> None:
         heading(f"{session.path}, on “{line(this.name)}”")
         shown, flagged = counts["shown"], counts["flagged"]
         rows = [
-            ("Seen by", f"{schema.name} {schema.release(schema.version)} on {platforms([schema.platform])}"),
+            ("Seen by", f"{schema.name} {schema.release(schema.version)} on {words.platforms([schema.platform])}"),
             ("Entries", f"{shown:,} shown" + (f", {flagged:,} of them in part" if flagged else "")),
         ]
         more = [f"{counts[name]:,} {words}" for name, words in _COUNTED if counts[name]]
@@ -275,7 +281,13 @@ def devices(session: Session, json: Json = False) -> None:
             release = one.release or (f"version {one.version}" if one.version else "—")
             heard = "this device" if one.this else moment(one.heard_ms) if one.heard_ms else "not yet"
             rows.append(
-                (line(one.name), line(release), platforms([one.platform]) if one.platform else "—", heard, one.id[:8])
+                (
+                    line(one.name),
+                    line(release),
+                    words.platforms([one.platform]) if one.platform else "—",
+                    heard,
+                    one.id[:8],
+                )
             )
         table(("Device", "Release", "Platform", "Heard from", "Id"), rows)
 
@@ -294,8 +306,11 @@ def doctor(session: Session, json: Json = False) -> None:
             lost, whole, details = list(health.lost), list(health.whole), list(health.details)
             remote = _remote_answers(vault)
             drift = [str(one) for one in vault.drift] if not lost else []
-    except DamagedStore as damage:
-        lost, whole, details = list(damage.lost) or [str(damage)], list(damage.whole), []
+    except DamagedStore:  # too much for opening it: what can be told without its key
+        from vaultsync.vault.health import examine_file
+
+        health = examine_file(session.path)
+        lost, whole, details = list(health.lost), list(health.whole), list(health.details)
         remote, drift = {"address": None, "answers": None, "message": ""}, []
     healthy = not lost and remote["answers"] is not False
     if json:
@@ -308,8 +323,10 @@ def doctor(session: Session, json: Json = False) -> None:
             say(f"  lost: {line(text)}")
         for text in whole:
             say(f"  whole: {line(text)}")
-        if remote["address"]:
-            say(f"The remote {line(remote['address'])} answers." if remote["answers"] else line(remote["message"]))
+        if remote["answers"]:
+            say(f"The remote {line(remote['address'])} answers.")
+        elif remote["address"]:
+            say(f"The remote does not answer: {line(remote['message'])}.")
         for text in drift:
             say(f"Schema: {line(text)}")
         if lost:
@@ -318,17 +335,19 @@ def doctor(session: Session, json: Json = False) -> None:
         raise typer.Exit(1)
 
 
-def _remote_answers(vault: Vault) -> dict[str, Any]:
+def _remote_answers(vault: vs.Vault) -> dict[str, Any]:
     url = vault.status.remote
     if url is None:
         return {"address": None, "answers": None, "message": ""}
+    from vaultsync.remote import open_remote
+
     try:
         remote = open_remote(url)
         try:
             remote.list("account/")
         finally:
             remote.close()
-    except (RemoteError, UnsupportedRemote) as error:
+    except (RemoteError, StoreFailed, UnsupportedRemote) as error:
         return {"address": url, "answers": False, "message": str(error)}
     return {"address": url, "answers": True, "message": ""}
 
@@ -342,9 +361,14 @@ def _refuse_existing(session: Session) -> None:
     """Before anything is asked for."""
     if os.path.lexists(session.path):
         raise VaultExists(f"there is a file at {session.path} already: choose another path, or use that vault")
+    folder = Path(session.path).absolute().parent
+    if not folder.is_dir():
+        raise StoreFailed(f"there is no folder {folder} to put the vault in")
+    if not os.access(folder, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
+        raise StoreFailed(f"the folder {folder} is not writable: the vault cannot be put there")
 
 
-def _counts(vault: Vault) -> dict[str, int]:
+def _counts(vault: vs.Vault) -> dict[str, int]:
     view = vault.view()
     return {
         "shown": len(view),
@@ -356,12 +380,12 @@ def _counts(vault: Vault) -> dict[str, int]:
     }
 
 
-def _print_notices(vault: Vault) -> None:
+def _print_notices(vault: vs.Vault) -> None:
     for notice in vault.view().notices:
         note(line(str(notice)))
 
 
-def _report(vault: Vault, report: SyncReport, *, json: bool, head: str = "") -> None:
+def _report(vault: vs.Vault, report: vs.SyncReport, *, json: bool, head: str = "") -> None:
     if json:
         print_json(sync_json(report))
         return
@@ -375,7 +399,7 @@ def _report(vault: Vault, report: SyncReport, *, json: bool, head: str = "") -> 
         _print_notices(vault)
 
 
-def sync_json(report: SyncReport) -> dict[str, Any]:
+def sync_json(report: vs.SyncReport) -> dict[str, Any]:
     """A report for a program."""
     return {
         "sent": report.sent,

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from vaultsync.document.engine import Engine
 from vaultsync.errors import BadSeal, DamagedStore, EngineFailure, VaultSyncError
-from vaultsync.store import Health
+from vaultsync.store import Health, Store
 from vaultsync.vault.ledger import JOURNAL, STATE, Ledger
 
-__all__ = ["Health", "examine"]
+__all__ = ["Health", "examine", "examine_file"]
+
+
+def examine_file(path: str | os.PathLike[str]) -> Health:
+    """The same of a file too damaged to be opened: what can be told without its key. Never raises for damage."""
+    try:
+        store = Store.open(path)
+    except DamagedStore as error:
+        return Health(lost=list(error.lost) or [str(error)], whole=list(error.whole))
+    try:
+        health = store.check()
+    finally:
+        store.close()
+    if health.ok:
+        health.lost.append("Every row is as it was written, and yet the vault cannot be loaded from them.")
+    return health
 
 
 def examine(ledger: Ledger) -> Health:
