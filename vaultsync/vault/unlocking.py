@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from vaultsync.crypto.slots import make_slot, open_slot
 from vaultsync.errors import (
     ObjectMissing,
     Refused,
+    RemoteUnavailable,
     UpdateRequired,
     UsageError,
     VaultNotFound,
@@ -133,25 +135,38 @@ def join_account(remote: Remote, code: RecoveryCode, password: str, name: str, e
     """Open the account on a remote and add this device to its vault.
 
     Raises `WrongCode` when nothing there answers to the code, `WrongPassword`, `VaultNotFound` when the account is
-    there and its vault is not (yet), and what reading the remote raises.
+    there and its vault is not (yet), `RemoteUnavailable` while the account is still being written, and what reading the
+    remote raises.
     """
     locator = code.secrets().locator
-    listed = sorted(remote.list(names.account_prefix(locator)), reverse=True)
+    listed = sorted(set(remote.list(names.account_prefix(locator))), reverse=True)
     slots = [_fetch(remote, listed_name) for listed_name in listed]
     candidates = sorted((slot for slot in slots if slot), key=slot_number, reverse=True)
+    if not candidates and _INCOMPLETE in slots:
+        raise RemoteUnavailable("the account on this remote is not complete yet: try again when it has synced")
     if not candidates:
         raise WrongCode("no vault on this remote answers to that recovery code: compare the code, and the address")
     contents, account = _open_slots(candidates, code, password, environment)
     return Identity.added(name, contents, account, _read_roster(remote, contents), environment)
 
 
+_INCOMPLETE = b""
+
+
 def _fetch(remote: Remote, name: str) -> bytes | None:
-    """A slot whose framing is right; anything else on the remote is passed over."""
+    """A slot that is whole and whose framing is right; `_INCOMPLETE` for bytes that are not (yet) those that the name
+    promises, ``None`` for anything else: it is passed over."""
+    if (parsed := names.parse_account(name)) is None:
+        return None
     try:
         data = remote.get(name)
+        if hashlib.sha256(data).digest()[:16] != parsed.digest:
+            return _INCOMPLETE
         slot_version(data)
         return data
-    except (ObjectMissing, Refused, UpdateRequired):
+    except ObjectMissing:
+        return _INCOMPLETE
+    except (Refused, UpdateRequired):
         return None
 
 

@@ -1,0 +1,191 @@
+"""Becoming one more device: what is wrong is said by name, and nothing is left behind when it does not work."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from vaultsync.errors import (
+    ObjectMissing,
+    RemoteUnavailable,
+    SchemaError,
+    UsageError,
+    VaultExists,
+    VaultNotFound,
+    VaultSyncError,
+    WrongCode,
+    WrongPassword,
+)
+from vaultsync.schema.kinds import text
+from vaultsync.schema.types import EntryType, Field, Schema
+from vaultsync.testing import FaultyRemote, MemoryRemote, MemoryVault, environment, memory_vault
+from vaultsync.testing.remotes import Faults
+from vaultsync.testing.vaults import KEY, PASSWORD
+from vaultsync.vault.vault import Vault
+
+SCHEMA = Schema("notes", version=1, platform="linux", types=[EntryType("note", fields=[Field("title", text)])])
+OTHER = Schema("other", version=1, platform="linux", types=[EntryType("note", fields=[Field("title", text)])])
+SEEDS = iter(range(10**6))
+
+
+@pytest.fixture
+def remote() -> MemoryRemote:
+    return MemoryRemote()
+
+
+@pytest.fixture
+def laptop(remote: MemoryRemote) -> MemoryVault:
+    vault = memory_vault(SCHEMA, remote=remote, device="Laptop")
+    vault.add("note", title="first")
+    vault.sync()
+    return vault
+
+
+def join(path: Path, remote: object, code: str | None, *, password: str = PASSWORD, schema: Schema = SCHEMA) -> Vault:
+    return Vault.join(
+        path / "joined.vault", "memory://", schema=schema, password=password, code=code or "", key=KEY,
+        device="Phone", environment=environment(f"join {next(SEEDS)}"), opener=lambda url: remote, background=False,
+    )  # fmt: skip
+
+
+def nothing_left(path: Path) -> bool:
+    return os.listdir(path) == []
+
+
+def test_a_wrong_password_leaves_no_file(laptop: MemoryVault, remote: MemoryRemote, tmp_path: Path) -> None:
+    with pytest.raises(WrongPassword):
+        join(tmp_path, remote, laptop.recovery_code, password="something else")
+    assert nothing_left(tmp_path)
+
+
+def test_a_code_of_another_vault_leaves_no_file(laptop: MemoryVault, remote: MemoryRemote, tmp_path: Path) -> None:
+    with memory_vault(SCHEMA) as other, pytest.raises(WrongCode):
+        join(tmp_path, remote, other.recovery_code)
+    assert nothing_left(tmp_path)
+
+
+def test_a_misspelt_code_leaves_no_file(laptop: MemoryVault, remote: MemoryRemote, tmp_path: Path) -> None:
+    code = laptop.recovery_code or ""
+    at = next(i for i, c in enumerate(code) if c.isalnum())
+    misspelt = code[:at] + ("A" if code[at] != "A" else "B") + code[at + 1 :]
+    with pytest.raises(WrongCode):
+        join(tmp_path, remote, misspelt)
+    assert nothing_left(tmp_path)
+
+
+def test_the_schema_of_another_application_leaves_no_file_and_no_trace(
+    laptop: MemoryVault, remote: MemoryRemote, tmp_path: Path
+) -> None:
+    before = dict(remote.objects)
+    with pytest.raises(SchemaError, match="belongs to the schema 'notes'"):
+        join(tmp_path, remote, laptop.recovery_code, schema=OTHER)
+    assert nothing_left(tmp_path)
+    assert remote.objects == before
+
+
+def test_a_file_that_is_there_is_left_alone(laptop: MemoryVault, remote: MemoryRemote, tmp_path: Path) -> None:
+    (tmp_path / "joined.vault").write_bytes(b"mine")
+    with pytest.raises(VaultExists):
+        join(tmp_path, remote, laptop.recovery_code)
+    assert (tmp_path / "joined.vault").read_bytes() == b"mine"
+
+
+def test_an_empty_remote_says_so(remote: MemoryRemote, tmp_path: Path) -> None:
+    with memory_vault(SCHEMA) as never_connected, pytest.raises(WrongCode):
+        join(tmp_path, MemoryRemote(), never_connected.recovery_code)
+    assert nothing_left(tmp_path)
+
+
+@pytest.mark.parametrize("cut", [0.0, 0.1, 0.5, 0.9, 0.999])
+def test_an_account_that_is_still_being_written_is_no_wrong_password(
+    laptop: MemoryVault, remote: MemoryRemote, tmp_path: Path, cut: float
+) -> None:
+    """A folder may show the beginning of a file; whoever typed the right password must not be told it is wrong."""
+    (name,) = remote.list("account/")
+    whole = remote.objects[name]
+    remote.objects[name] = whole[: int(len(whole) * cut)]
+    with pytest.raises(RemoteUnavailable):
+        join(tmp_path, remote, laptop.recovery_code)
+    assert nothing_left(tmp_path)
+    remote.objects[name] = whole
+    join(tmp_path, remote, laptop.recovery_code).close()
+
+
+def test_a_roster_that_has_not_arrived_is_waited_for(
+    laptop: MemoryVault, remote: MemoryRemote, tmp_path: Path
+) -> None:
+    roster = {name: remote.objects.pop(name) for name in list(remote.objects) if "/roster/" in name}
+    with pytest.raises(VaultNotFound, match="not there yet"):
+        join(tmp_path, remote, laptop.recovery_code)
+    assert nothing_left(tmp_path)
+    remote.objects |= roster
+    join(tmp_path, remote, laptop.recovery_code).close()
+
+
+def test_a_remote_that_fails_at_any_call_leaves_a_device_or_nothing(
+    laptop: MemoryVault, remote: MemoryRemote, tmp_path: Path
+) -> None:
+    """The n-th call fails, for every n, until a join goes through without reaching it."""
+    failed = 0
+    for number in range(100):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        faulty = FaultyRemote(remote, 1, Faults(), plan={number: "unavailable"})
+        try:
+            vault = join(folder, faulty, laptop.recovery_code)
+        except RemoteUnavailable:
+            failed += 1
+            assert nothing_left(folder)
+            continue
+        assert [entry["title"] for entry in vault.view().entries] == ["first"]
+        vault.close()
+        if len(faulty.log) <= number:
+            break
+    assert failed > 3
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda path: Vault.create(path, schema=SCHEMA, password="", environment=environment(1)),
+        lambda path: Vault.create(path, schema=SCHEMA, password="p", device=" ", environment=environment(1)),
+        lambda path: Vault.create(path, schema=SCHEMA, password="p", key=b"short", environment=environment(1)),
+        lambda path: Vault.create(path, schema=SCHEMA, environment=environment(1)),
+        lambda path: Vault.create(path.parent / "no" / "folder", schema=SCHEMA, key=KEY, environment=environment(1)),
+    ],
+    ids=["no password", "no name", "short key", "neither", "no folder"],
+)
+def test_nothing_half_after_a_failed_create(wrong: Callable[[Path], Vault], tmp_path: Path) -> None:
+    with pytest.raises(VaultSyncError):
+        wrong(tmp_path / "new.vault")
+    assert nothing_left(tmp_path)
+
+
+def test_a_create_that_fails_half_way_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file is there and the first change fails: as if nothing had been."""
+
+    def broken(schema: Schema) -> list[object]:
+        raise ObjectMissing("on purpose")
+
+    monkeypatch.setattr("vaultsync.vault.census.founding", broken)
+    with pytest.raises(ObjectMissing):
+        Vault.create(tmp_path / "new.vault", schema=SCHEMA, key=KEY, environment=environment(1))
+    assert [name for name in os.listdir(tmp_path) if not name.endswith("-lock")] == []
+    monkeypatch.undo()
+    Vault.create(tmp_path / "new.vault", schema=SCHEMA, key=KEY, environment=environment(1)).close()
+
+
+def test_a_vault_made_by_key_alone_has_no_code(tmp_path: Path) -> None:
+    with Vault.create(tmp_path / "new.vault", schema=SCHEMA, key=KEY, environment=environment(1)) as vault:
+        assert vault.recovery_code is None
+    with pytest.raises(WrongPassword):
+        Vault.open(tmp_path / "new.vault", schema=SCHEMA, key=b"x" * 32, environment=environment(2))
+    with pytest.raises(WrongPassword):
+        Vault.open(tmp_path / "new.vault", schema=SCHEMA, password="anything", environment=environment(2))
+    with pytest.raises(UsageError):
+        Vault.open(tmp_path / "new.vault", schema=SCHEMA, environment=environment(2))
+    with pytest.raises(VaultNotFound):
+        Vault.open(tmp_path / "other.vault", schema=SCHEMA, key=KEY, environment=environment(2))
