@@ -114,9 +114,7 @@ def test_an_account_that_is_still_being_written_is_no_wrong_password(
     join(tmp_path, remote, laptop.recovery_code).close()
 
 
-def test_a_roster_that_has_not_arrived_is_waited_for(
-    laptop: MemoryVault, remote: MemoryRemote, tmp_path: Path
-) -> None:
+def test_a_roster_that_has_not_arrived_is_waited_for(laptop: MemoryVault, remote: MemoryRemote, tmp_path: Path) -> None:
     roster = {name: remote.objects.pop(name) for name in list(remote.objects) if "/roster/" in name}
     with pytest.raises(VaultNotFound, match="not there yet"):
         join(tmp_path, remote, laptop.recovery_code)
@@ -125,26 +123,38 @@ def test_a_roster_that_has_not_arrived_is_waited_for(
     join(tmp_path, remote, laptop.recovery_code).close()
 
 
+@pytest.mark.parametrize("fault", ["unavailable", "lost_ack", "vanish"])
 def test_a_remote_that_fails_at_any_call_leaves_a_device_or_nothing(
-    laptop: MemoryVault, remote: MemoryRemote, tmp_path: Path
+    laptop: MemoryVault, remote: MemoryRemote, tmp_path: Path, fault: str
 ) -> None:
-    """The n-th call fails, for every n, until a join goes through without reaching it."""
-    failed = 0
-    for number in range(100):
+    """The n-th call fails, for every n. A join that raises leaves no file and no device in the list of the others;
+    once everything was fetched a remote that fails is only a device that is offline."""
+    raised = joined = 0
+    for number in range(50):
         folder = tmp_path / str(number)
         folder.mkdir()
-        faulty = FaultyRemote(remote, 1, Faults(), plan={number: "unavailable"})
+        copy = MemoryRemote()
+        copy.objects = dict(remote.objects)
+        faulty = FaultyRemote(copy, 1, Faults(), plan={number: fault})
         try:
             vault = join(folder, faulty, laptop.recovery_code)
         except RemoteUnavailable:
-            failed += 1
+            raised += 1
             assert nothing_left(folder)
+            assert copy.objects == remote.objects, "a device that nobody has stays in everybody's list"
             continue
+        joined += 1
         assert [entry["title"] for entry in vault.view().entries] == ["first"]
+        faulty.calm()
+        vault.sync()
+        assert (vault.status.pending, vault.status.message) == (0, "")
         vault.close()
         if len(faulty.log) <= number:
             break
-    assert failed > 3
+    else:
+        pytest.fail("every join failed")
+    assert joined > 1
+    assert (raised > 3) == (fault != "lost_ack")
 
 
 @pytest.mark.parametrize(

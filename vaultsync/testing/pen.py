@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from vaultsync.document.codec import decode_own
 from vaultsync.schema.cells import GONE, Raw, owner
 from vaultsync.testing import checks
 from vaultsync.testing.installation import Installation
@@ -62,10 +63,13 @@ class Pen:
 
     def upkeep(self, device: Installation) -> None:
         """What the library itself just wrote: knowing it is part of knowing everything."""
-        heads = device.engine(device.vaults[-1]).heads
-        if len(heads) == 1 and not any(act.change == heads[0] for act in self.truth.acts):
-            saw = self.truth.known_to(device.engine(device.vaults[-1]).has)
-            self.truth.record(Act(len(self.truth.acts), device.name, "upkeep", "", heads[0], saw))
+        vault = device.vaults[-1]
+        engine = device.engine(vault)
+        written = engine.own_changes(vault._ledger.actor, 0)
+        change = decode_own(written[-1]).hash if written else b""
+        if written and not any(act.change == change for act in self.truth.acts):
+            saw = self.truth.known_to(engine.has)
+            self.truth.record(Act(len(self.truth.acts), device.name, "upkeep", "", change, saw))
 
     def _choose(
         self, rng: random.Random, device: Installation, vault: Vault, kind: str, used: set[str]

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
@@ -18,7 +19,7 @@ from typing import Any
 from vaultsync import limits
 from vaultsync.crypto.recovery import RecoveryCode
 from vaultsync.document.layout import FORMAT_KEY, writable_format
-from vaultsync.errors import UnknownField, UsageError, VaultClosed, VaultExists
+from vaultsync.errors import RemoteError, UnknownField, UsageError, VaultClosed, VaultExists
 from vaultsync.importers.records import Parsed, Record
 from vaultsync.importers.registry import parse
 from vaultsync.importers.report import ImportReport
@@ -230,7 +231,9 @@ class Vault:
         identity = unlocking.load_identity(ledger)
         vault = cls(ledger, identity, schema, environment, app=app, opener=opener, background=background)
         vault._syncing.connect(url, remote)
-        vault._syncing.run()
+        # From here on the others may have heard of this device: a remote that fails now only means that it is offline.
+        with contextlib.suppress(RemoteError):
+            vault._syncing.run()
         return vault
 
     # ---- seeing -----------------------------------------------------------------------------------------------
