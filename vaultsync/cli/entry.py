@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 
@@ -15,14 +16,12 @@ _MISSING = (
 
 def main() -> int:
     """Run the command line with this process's arguments; returns the exit status."""
+    for name in _NEEDED:
+        if importlib.util.find_spec(name) is None:
+            sys.stderr.write(_MISSING.format(name=name) + "\n")
+            return 1
     try:
         from vaultsync.cli.app import run
-    except ModuleNotFoundError as error:
-        name = (error.name or "").partition(".")[0]
-        if name not in _NEEDED:
-            raise
-        sys.stderr.write(_MISSING.format(name=name) + "\n")
-        return 1
     except KeyboardInterrupt:
         return 130
     status = run(sys.argv[1:])
