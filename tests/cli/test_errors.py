@@ -46,6 +46,11 @@ def test_files_that_are_no_vault(vault: Shell) -> None:
     Path("junk").write_text("hello")
     assert "not a vault" in vault.fails("list", "junk")
     assert "folder" in vault.fails("list", ".")
+    vault.env["VAULTSYNC_PASSWORD"] = None
+    vault.typed = ["never asked for"]
+    assert "not a vault" in vault.fails("list", "junk")
+    assert vault.asked == []
+    vault.env["VAULTSYNC_PASSWORD"] = "pw"
     assert "already" in vault.fails("create", "ann.vault")
     assert "already" in vault.fails("join", "ann.vault", "shared")
     assert "no folder" in vault.fails("create", "nodir/x.vault")

@@ -10,7 +10,17 @@ from pathlib import Path
 from vaultsync.errors import UsageError, WrongCode
 from vaultsync.limits import MAX_VALUE_BYTES
 
-__all__ = ["PASSWORD_VARIABLE", "ask", "can_ask", "confirm", "new_password", "password", "read_text", "recovery_code"]
+__all__ = [
+    "PASSWORD_VARIABLE",
+    "ask",
+    "can_ask",
+    "confirm",
+    "must_ask",
+    "new_password",
+    "password",
+    "read_text",
+    "recovery_code",
+]
 
 PASSWORD_VARIABLE = "VAULTSYNC_PASSWORD"  # noqa: S105
 CODE_VARIABLE = "VAULTSYNC_CODE"
@@ -106,6 +116,11 @@ def recovery_code(file: str | None) -> str:
     if not typed:
         raise WrongCode("no recovery code was given; `vaultsync create` showed it when the vault was made")
     return typed
+
+
+def must_ask(file: str | None) -> bool:
+    """Whether the password will have to be typed."""
+    return file is None and PASSWORD_VARIABLE not in os.environ
 
 
 def _given(file: str | None, variable: str, what: str) -> str | None:

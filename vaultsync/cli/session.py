@@ -6,6 +6,7 @@ A command that begins with ``@on_vault`` gets a `Session` and, in its help, the 
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import inspect
 import os
@@ -21,7 +22,7 @@ import typer
 import vaultsync as vs
 from vaultsync.cli import asking
 from vaultsync.cli.output import warn, working
-from vaultsync.errors import RemoteError, SchemaError, StoreBusy, UsageError
+from vaultsync.errors import RemoteError, SchemaError, StoreBusy, UsageError, WrongPassword
 
 __all__ = [
     "EntriesArgument",
@@ -142,13 +143,18 @@ class Session:
     @contextmanager
     def opened(self) -> Iterator[vs.Vault]:
         """The vault, closed at the end. Raises what `Vault.open` does."""
-        if not os.path.lexists(self.path):
-            vs.Vault.open(self.path, schema=self.schema, key=bytes(32), background=False)  # says so, before asking
+        if not os.path.lexists(self.path) or asking.must_ask(self.password_file):
+            self._look()
         password = self.password()
         with working("Unlocking"):
             vault = vs.Vault.open(self.path, schema=self.schema, password=password, background=False, **self.more)
         with closing(vault):
             yield vault
+
+    def _look(self) -> None:
+        """Say that a file is no vault, or damaged, before a person types a password for it. No key derivation."""
+        with contextlib.suppress(WrongPassword):
+            vs.Vault.open(self.path, schema=self.schema, key=bytes(32), background=False, **self.more).close()
 
     @contextmanager
     def editing(self) -> Iterator[vs.Vault]:
