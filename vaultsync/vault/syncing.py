@@ -23,6 +23,9 @@ __all__ = ["State", "Status", "Syncing"]
 
 REMOTE = "remote"
 AUTO = "auto_sync"
+LAST_SYNC = "last_sync"
+NOTE_MS: Final = 10 * 60_000
+"""A successful pass without news is noted again after this long."""
 LOCK_SECONDS: Final = 30.0
 """How long ``vault.sync()`` waits for another process of this device that is syncing."""
 
@@ -99,7 +102,8 @@ class Syncing:
         self._error: RemoteError | None = None
         self._running = False
         self._closed = False
-        self._last_ms: int | None = None
+        last = ledger.state(LAST_SYNC)
+        self._last_ms: int | None = int(last) if last else None
         self.progress: Callable[[Progress], None] = lambda progress: None
         """Called with how far a running pass is; set it before a long transfer."""
         stored = ledger.state(REMOTE)
@@ -226,9 +230,18 @@ class Syncing:
             self._error = None
             self._report = report
             self._findings += tuple(finding for finding in report.findings if finding not in self._findings)
-            self._last_ms = self._environment.now_ms()
+            self._note_success(report)
         self._changed()
         return report
+
+    def _note_success(self, report: SyncReport) -> None:
+        """Remember when; not at every pass without news, which would write to the disk for nothing."""
+        now = self._environment.now_ms()
+        stored = self._last_ms
+        if report.sent or report.received or stored is None or not 0 <= now - stored < NOTE_MS:
+            with self._ledger.write() as transaction:
+                transaction.set_state(LAST_SYNC, str(now).encode())
+        self._last_ms = now
 
     def _ready(self) -> Exchange:
         if self._closed:
