@@ -169,11 +169,11 @@ class Pen:
         before = moment.raw(edit.entry_id)
         cells: dict[Cell, Any] = {
             Cell(edit.entry_id, key): now.raw.get(key, GONE)
-            for key in {*before, *now.raw}
+            for key in sorted({*before, *now.raw})
             if not key.startswith("$") and not _equal(before, now.raw, key)
         }
         old, new = moment.facts(edit.entry_id), checks.facts_shown(now)
-        facts: dict[Fact, Any] = {f: new.get(f) for f in {*old, *new} if old.get(f) != new.get(f)}
+        facts: dict[Fact, Any] = {f: new.get(f) for f in sorted({*old, *new}) if old.get(f) != new.get(f)}
         if edit.kind == "purge":
             facts = dict.fromkeys(self.truth.standing(edit.entry_id, moment.known))
         elif edit.kind in ("delete", "restore"):

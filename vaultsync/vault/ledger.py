@@ -117,11 +117,11 @@ class Transaction:
         return self._ledger.unseal_state(name, self.store.state(name))
 
     def _record(self, changes: Sequence[Change], origin: Origin, group: bytes | None = None) -> None:
+        self.changes += changes  # before any of them is stored: the document has moved on, whatever the disk says
         for index, change in enumerate(changes):
             mark = b"" if group is None else _GROUPED.pack(_MARK, group, index, len(changes))
             sealed = self._ledger.key.seal(JOURNAL, change.hash, mark + change.chunk)
             self.store.append(change.actor, change.seq, change.hash, sealed, origin)
-            self.changes.append(change)
 
 
 class Ledger:
