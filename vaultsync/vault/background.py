@@ -25,15 +25,20 @@ WAIT: Final = 5.0
 """Longest wait for news of the remote; also how late a change is seen when a remote cannot tell of it."""
 TURN: Final = 0.25
 """Seconds between attempts while another process of this device syncs."""
+STOP_SECONDS: Final = 2.0
+"""How long stopping waits for a call of the remote that is under way."""
 FIRST_RETRY: Final = 1.0
 LAST_RETRY: Final = 60.0
 """Seconds between attempts while the remote is away: doubling from the first to the last."""
 
 
 class Background:
-    """Runs ``sync`` (one pass; ``False`` when another process is at it) whenever there may be something to do."""
+    """Runs ``sync`` (one pass, to be given up when the event it gets is set; ``False`` when another process is at it)
+    whenever there may be something to do."""
 
-    def __init__(self, sync: Callable[[], bool], remote: Remote, prefix: str, refresh: Callable[[], None]) -> None:
+    def __init__(
+        self, sync: Callable[[threading.Event], bool], remote: Remote, prefix: str, refresh: Callable[[], None]
+    ) -> None:
         """``refresh`` looks at what other processes of this device wrote; called at every turn, cheap."""
         self._sync = sync
         self._remote = remote
@@ -48,18 +53,14 @@ class Background:
     def start(self) -> None:
         self._thread.start()
 
-    @property
-    def stopping(self) -> threading.Event:
-        """Set when the thread should end; a pass that is running looks at it."""
-        return self._stopping
-
     def nudge(self) -> None:
         """Something was edited. Returns at once."""
         self._edited = True
         self._wake.set()
 
-    def stop(self, timeout: float = 10.0) -> None:
-        """End the thread; waits for the object that is being transferred, not for the rest of the pass."""
+    def stop(self, timeout: float = STOP_SECONDS) -> None:
+        """End the thread; waits for the object that is being transferred, not for the rest of the pass, and not for a
+        remote that hangs: then the thread ends by itself when that answers."""
         self._stopping.set()
         self._wake.set()
         if self._thread.is_alive() and self._thread is not threading.current_thread():
@@ -70,7 +71,7 @@ class Background:
         due = True
         while not self._stopping.is_set():
             try:
-                if due and not self._sync():
+                if due and not self._sync(self._stopping):
                     self._stopping.wait(TURN)  # another process is at it; what we edited may have come too late for it
                     continue
                 retry = FIRST_RETRY

@@ -28,6 +28,8 @@ NOTE_MS: Final = 10 * 60_000
 """A successful pass without news is noted again after this long."""
 LOCK_SECONDS: Final = 30.0
 """How long ``vault.sync()`` waits for another process of this device that is syncing."""
+CLOSE_SECONDS: Final = 1.0
+"""How long closing waits for a pass that talks to a remote, after its thread was told to stop."""
 
 
 class State(Enum):
@@ -191,10 +193,9 @@ class Syncing:
         if (background := self._background) is not None:
             background.nudge()
 
-    def _automatic(self) -> bool:
-        background = self._background
+    def _automatic(self, stop: threading.Event) -> bool:
         try:
-            return self._pass(0.0, background.stopping if background else None) is not None
+            return self._pass(0.0, stop) is not None
         except VaultClosed:
             raise
         except RemoteError:
@@ -227,6 +228,8 @@ class Syncing:
             finally:
                 self._running = False
                 turn.release()
+                if self._closed:
+                    self._let_go()
             self._error = None
             self._report = report
             self._findings += tuple(finding for finding in report.findings if finding not in self._findings)
@@ -300,7 +303,16 @@ class Syncing:
         """End promptly; what was not sent goes with the next run."""
         self._closed = True
         self.pause()
-        with self._lock:
-            if self._exchange is not None:
-                self._exchange.close()
-                self._exchange = None
+        if self._lock.acquire(timeout=CLOSE_SECONDS):
+            try:
+                self._let_go()
+            finally:
+                self._lock.release()
+        # Else a pass hangs in its remote. It holds no other lock; when the remote answers, or never, it finds the vault
+        # closed, and the thread that runs it lets go of the remote.
+
+    def _let_go(self) -> None:
+        """Of the remote; the caller holds the lock."""
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.close()
