@@ -17,9 +17,10 @@ from vaultsync.remote.port import Remote
 __all__ = ["folder_of", "open_remote"]
 
 _AVAILABLE: Final = (
-    "Available: a folder, as file:///path or as an absolute path (a synced folder, a share, a USB stick)."
+    "Available: a folder, as file:///path or as an absolute path (a synced folder, a share, a USB stick); "
+    "https://host, a relay; s3://bucket/folder, gs://bucket/folder, az://container/folder; dav+https://host/folder."
 )
-_NOT_YET: Final = {
+_ELSEWHERE: Final = {
     "http": "a relay",
     "https": "a relay",
     "s3": "an S3 bucket",
@@ -28,17 +29,26 @@ _NOT_YET: Final = {
     "dav+https": "a WebDAV folder",
     "dav+http": "a WebDAV folder",
 }
+_OBJECTS: Final = ("s3", "gs", "az")
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")  # two characters at least: "C:" is a drive
 _DRIVE: Final = re.compile(r"[A-Za-z]:(?=[\\/])")
 
 
 def open_remote(url: str | os.PathLike[str], *, create: bool = False) -> Remote:
-    """The remote at ``url``.
+    """The remote at ``url``: a folder, a bucket (extra ``objects``), a WebDAV folder or a relay (extra ``http``).
 
-    With ``create`` (connecting for the first time) a folder is made ready; without, nothing is touched.
-    Raises ``UnsupportedRemote`` for an address that is not usable, with what to write instead, and with ``create`` also
-    ``RemoteUnavailable`` and ``RemoteRefused``. Without ``create`` a folder that is not there just now is no error yet.
+    With ``create`` (connecting for the first time) a folder is made ready and a server is asked whether it will do;
+    without, nothing is touched.
+    Raises ``UnsupportedRemote`` for an address that is not usable, with what to write instead, ``ExtraMissing`` with
+    the command that installs what is needed, and with ``create`` also ``RemoteUnavailable`` and ``RemoteRefused``.
+    Without ``create`` a remote that is not there just now is no error yet.
     """
+    scheme = _SCHEME.match(os.fspath(url))
+    kind = scheme[1].lower() if scheme else ""
+    if kind in _OBJECTS:
+        from vaultsync.remote.objects import ObjectRemote
+
+        return ObjectRemote.open(os.fspath(url), create=create)
     return FolderRemote(folder_of(os.fspath(url), windows=os.name == "nt"), create=create)
 
 
@@ -57,8 +67,8 @@ def folder_of(url: str, *, windows: bool) -> str:
             "opens the vault; write it from the root on" + ("." if not url.startswith("~") else ", without '~'.")
         )
     name = scheme[1].lower()
-    if name in _NOT_YET:
-        raise UnsupportedRemote(f"{_NOT_YET[name]} ({name}://) is not supported by this version. {_AVAILABLE}")
+    if name in _ELSEWHERE:
+        raise UnsupportedRemote(f"a folder is needed here, not {_ELSEWHERE[name]} ({name}://). {_AVAILABLE}")
     if name != "file":
         raise UnsupportedRemote(f"unknown kind of remote: {name}:. {_AVAILABLE}")
     return _file_url(url[len("file:") :], windows=windows)
