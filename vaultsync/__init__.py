@@ -38,13 +38,16 @@ from vaultsync.errors import (
     NotConnected,
     NotEditable,
     ObjectMissing,
+    PairingFailed,
     QuotaExceeded,
     Refused,
     RemoteError,
     RemoteRefused,
     RemoteUnavailable,
     RetiredField,
+    Revoked,
     SchemaError,
+    StaleEpoch,
     StoreBusy,
     StoreError,
     StoreFailed,
@@ -60,6 +63,7 @@ from vaultsync.errors import (
     VaultSyncError,
     WeakKey,
     WrongCode,
+    WrongInvitation,
     WrongKind,
     WrongPassword,
 )
@@ -69,6 +73,7 @@ if TYPE_CHECKING:
     from vaultsync.schema.compare import Comparison, compare
     from vaultsync.schema.kind import add, remove
     from vaultsync.schema.kinds import FileRef, file, flag, instant, items, note, number, secret, tags, text
+    from vaultsync.schema.lenses import Convert, convert, join, lens, map_values, rename, split, wrap
     from vaultsync.schema.published import Drift
     from vaultsync.schema.types import EntryType, Field, Schema
     from vaultsync.sync.report import Finding, FindingKind, SyncReport, Waiting
@@ -117,6 +122,7 @@ _HOMES = {
     "vaultsync.vault.vault": ("Vault",),
     "vaultsync.view.picture": ("View",),
     "vaultsync.schema.kind": ("add", "remove"),
+    "vaultsync.schema.lenses": ("Convert", "convert", "join", "lens", "map_values", "rename", "split", "wrap"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 _RENAMED = {"SyncStatus": "Status"}  # there are two: of an entry, and of syncing
@@ -142,6 +148,7 @@ __all__ = [
     "Compacted",
     "Comparison",
     "Conflict",
+    "Convert",
     "DamagedStore",
     "DeviceInfo",
     "Drift",
@@ -168,6 +175,7 @@ __all__ = [
     "NotEditable",
     "Notice",
     "ObjectMissing",
+    "PairingFailed",
     "Progress",
     "Quota",
     "QuotaExceeded",
@@ -178,8 +186,10 @@ __all__ = [
     "RemoteUnavailable",
     "RetiredField",
     "Revision",
+    "Revoked",
     "Schema",
     "SchemaError",
+    "StaleEpoch",
     "State",
     "Status",
     "StoreBusy",
@@ -202,18 +212,26 @@ __all__ = [
     "Waiting",
     "WeakKey",
     "WrongCode",
+    "WrongInvitation",
     "WrongKind",
     "WrongPassword",
     "add",
     "compare",
+    "convert",
     "file",
     "flag",
     "instant",
     "items",
+    "join",
+    "lens",
+    "map_values",
     "note",
     "number",
     "remove",
+    "rename",
     "secret",
+    "split",
     "tags",
     "text",
+    "wrap",
 ]

@@ -15,6 +15,7 @@
     │   ├── ExportFirst            an upgrade would delete what was never saved
     │   ├── WrongPassword          the password or key does not open this vault
     │   ├── WrongCode              the recovery code is misspelt or belongs to another vault
+    │   ├── WrongInvitation        the invitation is misspelt, too old or already used
     │   ├── VaultExists            a file is already there
     │   ├── VaultNotFound          no vault is there
     │   ├── VaultClosed            the object was closed
@@ -42,6 +43,9 @@
     │   ├── BadSeal                does not open under the key it names
     │   ├── UnknownChain           nobody in the roster writes this chain
     │   ├── ForkedChain            another envelope already has its place in the chain, or it follows none known here
+    │   ├── Revoked                past the end at which a removed device's chain is accepted
+    │   ├── StaleEpoch             sealed under an older key than its writer had
+    │   ├── PairingFailed          what came through an invitation's mailbox contradicts itself: begin anew
     │   └── WeakKey                a small-order or non-canonical public key
     ├── MissingDependencies        a change waits for others that have not arrived yet; nothing is wrong with it
     └── EngineFailure              the document engine failed; the vault reloads it from what is stored
@@ -71,13 +75,16 @@ __all__ = [
     "NotConnected",
     "NotEditable",
     "ObjectMissing",
+    "PairingFailed",
     "QuotaExceeded",
     "Refused",
     "RemoteError",
     "RemoteRefused",
     "RemoteUnavailable",
     "RetiredField",
+    "Revoked",
     "SchemaError",
+    "StaleEpoch",
     "StoreBusy",
     "StoreError",
     "StoreFailed",
@@ -93,6 +100,7 @@ __all__ = [
     "VaultSyncError",
     "WeakKey",
     "WrongCode",
+    "WrongInvitation",
     "WrongKind",
     "WrongPassword",
 ]
@@ -152,6 +160,10 @@ class WrongPassword(UsageError):
 
 class WrongCode(UsageError):
     """The recovery code is misspelt (checksum), or no vault on this remote answers to it."""
+
+
+class WrongInvitation(UsageError):
+    """The invitation is misspelt, incomplete, too old or already used: ask the other device for a new one."""
 
 
 class VaultExists(UsageError):
@@ -265,6 +277,18 @@ class UnknownChain(Refused):
 
 class ForkedChain(Refused):
     """A genuine envelope that does not continue its chain as applied here: its author's chain has two branches."""
+
+
+class Revoked(Refused):
+    """A genuine envelope of a removed device, past everything that the others had of it when they heard of the removal."""
+
+
+class StaleEpoch(Refused):
+    """An envelope sealed under an older key than its writer is known to have had."""
+
+
+class PairingFailed(Refused):
+    """The messages of a pairing contradict each other: somebody else uses the invitation. Begin anew with another one."""
 
 
 class WeakKey(Refused):

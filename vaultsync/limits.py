@@ -139,3 +139,11 @@ MAX_GROUP_ENVELOPES: Final = 256
 """Envelopes of one atomic batch, 1 GiB at the usual size: all of them are held in memory before any is applied."""
 RECENT_ENVELOPES: Final = 64
 """Ids of applied envelopes remembered for each chain, to be compared with what other devices say they saw."""
+MAX_REMOVED: Final = 500
+"""Devices removed by one roster entry: all of them at once."""
+MAX_INVITATION_CHARS: Final = 2_000
+"""An invitation as typed or scanned, with every separator a person or messenger may add; longer input is not looked at."""
+MAX_URL_BYTES: Final = 512
+"""A remote's address inside an invitation, which must still fit a QR code that a phone reads from a screen."""
+MAX_PAIRING_BYTES: Final = 32 << 20
+"""One message of a pairing. The largest carries the whole roster: 10,000 entries of usual size."""

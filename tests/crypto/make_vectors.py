@@ -18,7 +18,7 @@ from typing import Any
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tests.crypto.given import Seeded, device, world
+from tests.crypto.given import Seeded, World, device, world
 from vaultsync import errors
 from vaultsync.crypto import account, body, envelope, epochs, packing, primitives, roster_entry, slots
 from vaultsync.crypto.keys import Chain, DeviceKeys, EpochKey
@@ -100,6 +100,15 @@ def _load_roster(vault_id: bytes, entries: list[str], seed: bytes) -> dict[str, 
         "members": {
             id.hex(): [chain.hex() for chain in member.chains] for id, member in sorted(roster.members.items())
         },
+        "former": sorted(id.hex() for id in roster.former),
+        "revoked": {
+            chain.hex(): {
+                "pins": [[seq, env_id.hex()] for seq, env_id in sorted(end.pins)],
+                "acks": [[seq, env_id.hex()] for seq, env_id in sorted(end.acks)],
+            }
+            for chain, end in sorted(roster.revoked.items())
+        },
+        "epoch": roster.epoch.hex(),
         "head": roster.head.hex(),
         "needs_update": roster.needs_update,
         "epoch_keys": {id.hex(): key.key.hex() for id, key in keys.items()},
@@ -291,17 +300,61 @@ def roster() -> Iterator[Vector]:
     yield _vector("in another order", "load roster", **phone, entries=entries[::-1])
     chained, entry = w.roster.add_chain(w.phone, Chain.new(w.phone.public.id, Seeded("vector chain")))
     yield _vector("a further chain", "load roster", **phone, entries=[*entries, entry.hex()])
-    removed = roster_entry.build(
-        roster_entry.Op.REMOVE, n=4, prev=chained.heads, author=w.recovery, subject=(w.phone.public.id,)
+    unknown = roster_entry.build(
+        roster_entry.Op.CHECKPOINTER, n=4, prev=chained.heads, author=w.recovery, subject=(w.phone.public.id,)
     )
-    yield _vector("a later operation", "load roster", **phone, entries=[*entries, entry.hex(), removed.hex()])
+    yield _vector("a later operation", "load roster", **phone, entries=[*entries, entry.hex(), unknown.hex()])
     bad = [*entries, _flipped(entry, len(entry) - 1).hex()]
     yield _vector("a bad signature", "load roster", errors.BadSignature, **phone, entries=bad)
     yield _vector("first entry missing", "load roster", errors.MalformedRoster, **phone, entries=entries[1:])
+    yield from _ended(w, phone, entries)
     sealed = roster_entry.seal_entry(bytes.fromhex(entries[1]), vault_id=vault_id, roster_key=b"k" * 32)
     given = {"data": sealed, "vault_id": vault_id, "roster_key": b"k" * 32, "hash": w.roster.head}
     yield _vector("an entry on a remote", "open entry", **given)
     yield _vector("named as another", "open entry", errors.BadSeal, **given | {"hash": bytes(32)})
+
+
+def _ended(w: World, phone: dict[str, bytes], entries: list[str]) -> Iterator[Vector]:
+    """Everything that ends something, over the same vault."""
+    place = {w.phone_chain.id: (4, b"4" * 32)}
+    gone, entry = w.roster.remove(w.recovery, [w.phone.public.id], place, entropy=Seeded("vector epoch"))
+    removal = [*entries, entry.hex()]
+    yield _vector("the phone removed, as it sees it", "load roster", **phone, entries=removal)
+    laptop = phone | {"seed": w.laptop.to_bytes()}
+    yield _vector("the phone removed, as the laptop sees it", "load roster", **laptop, entries=removal)
+    _, ack = gone.ack(w.laptop, {w.phone_chain.id: (6, b"6" * 32)})
+    yield _vector("and acknowledged", "load roster", **laptop, entries=[*removal, ack.hex()])
+    _, backdated = w.roster.add_chain(w.phone, Chain.new(w.phone.public.id, Seeded("vector backdated")))
+    yield _vector("with a chain backdated", "load roster", **laptop, entries=[*removal, backdated.hex()])
+    _, rotation = w.roster.rotate(w.recovery, entropy=Seeded("vector rotation"))
+    yield _vector("rotated", "load roster", **phone, entries=[*entries, rotation.hex()])
+    yield _vector("rotated beside the removal", "load roster", **laptop, entries=[*removal, rotation.hex()])
+    tablet = device("tablet")
+    claim = roster_entry.Claim.make(tablet, Chain.new(tablet.public.id, Seeded("vector tablet")), w.roster.vault_id)
+    _, add = w.roster.add_device(w.laptop, claim)
+    both = gone.merge([add])
+    made = both.grant_missing(w.laptop)
+    if made is None:
+        raise SystemExit("the tablet lacks a key and nothing is granted")
+    newcomer = phone | {"seed": tablet.to_bytes()}
+    yield _vector("added beside the removal", "load roster", **newcomer, entries=[*removal, add.hex()])
+    yield _vector("and granted the new key", "load roster", **newcomer, entries=[*removal, add.hex(), made[1].hex()])
+    _, renewal = w.roster.renew(w.recovery, device("recovery 2"), entropy=Seeded("vector renewal"))
+    yield _vector("recovery identity renewed", "load roster", **phone, entries=[*entries, renewal.hex()])
+    old = phone | {"seed": w.recovery.to_bytes()}
+    yield _vector("renewed, as the old one sees it", "load roster", **old, entries=[*entries, renewal.hex()])
+    thief = [*entries, renewal.hex(), removal[-1]]
+    yield _vector("the old one removes beside it", "load roster", **phone, entries=thief)
+    subject = packing.unpack(entry[4:-64], max_bytes=1 << 20)[4]
+    by_member = roster_entry.build(roster_entry.Op.REMOVE, n=3, prev=w.roster.heads, author=w.laptop, subject=subject)
+    forged = [*entries, by_member.hex()]
+    yield _vector("removed by a member", "load roster", errors.MalformedRoster, **laptop, entries=forged)
+    without_proof = bytearray(renewal)
+    at = bytes(renewal).index(device("recovery 2").public.to_bytes()) + 1248 + 2
+    without_proof[at] ^= 1
+    signed = bytes(without_proof[:-64])
+    forged = [*entries, (signed + w.recovery.sign("roster-sig", signed)).hex()]
+    yield _vector("renewed without possession", "load roster", errors.BadSignature, **phone, entries=forged)
 
 
 FILES: dict[str, Callable[[], Iterator[Vector]]] = {

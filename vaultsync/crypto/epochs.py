@@ -17,7 +17,7 @@ from vaultsync.crypto.keys import DeviceKeys, DevicePublic, EpochKey
 from vaultsync.crypto.packing import many, octets, row
 from vaultsync.errors import BadSeal
 
-__all__ = ["Epoch", "Grant", "Link", "grant", "link", "open_grant", "open_links"]
+__all__ = ["Epoch", "Grant", "Link", "grant", "link", "linked", "open_grant", "open_links", "reachable"]
 
 _SEALED_GRANT: Final = 1120 + 32 + p.TAG
 _SEALED_LINK: Final = p.COMMITMENT + 32 + p.TAG
@@ -84,18 +84,46 @@ def open_links(granted: Iterable[EpochKey], epochs: Mapping[bytes, Epoch]) -> di
     """Every epoch key reachable backwards from those granted: epoch id -> key. Raises :class:`BadSeal` for a false
     link.
     """
+    keys, failure = reachable(granted, epochs)
+    if failure is not None:
+        raise failure
+    return keys
+
+
+def reachable(
+    granted: Iterable[EpochKey], epochs: Mapping[bytes, Epoch]
+) -> tuple[dict[bytes, EpochKey], BadSeal | None]:
+    """Like :func:`open_links`, past false links: what is reached, and the reason of one that did not open."""
     keys = {key.id: key for key in granted}
+    failure: BadSeal | None = None
     todo = list(keys.values())
     while todo:
         newer = todo.pop()
         for older in epochs[newer.id].links if newer.id in epochs else ():
-            if older.check[:8] not in keys:
+            if older.check[:8] in keys:
+                continue
+            try:
                 plain = p.open_committed(
                     newer.key, salt=b"", use="epoch-link", context=newer.check + older.check, sealed=older.sealed
                 )
                 found = keys[older.check[:8]] = _checked(plain, older.check)
+            except BadSeal as error:
+                failure = error
+            else:
                 todo.append(found)
-    return keys
+    return keys, failure
+
+
+def linked(ids: Iterable[bytes], epochs: Mapping[bytes, Epoch]) -> frozenset[bytes]:
+    """The epochs (ids) that these lead back to, themselves included, if no link is false."""
+    found = set(ids)
+    todo = list(found)
+    while todo:
+        newer = todo.pop()
+        fresh = {older.check[:8] for older in (epochs[newer].links if newer in epochs else ())} - found
+        found |= fresh
+        todo += fresh
+    return frozenset(found)
 
 
 def _checked(plain: bytes, check: bytes) -> EpochKey:

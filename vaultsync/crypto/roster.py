@@ -1,73 +1,46 @@
 """The roster: who the devices are, which chains they write and which epochs there are, verified from signed entries.
 
-Entries form a graph by their ``prev`` hashes, from one first entry whose hash is the vault's id. **Whether an entry
-counts is a function of its ancestors alone**, never of what else is known or in which order it came; so equal sets of
-entries give equal rosters everywhere. An entry whose predecessor is unknown waits; a bad one is set aside with its
-reason, and so is everything built on it. An entry of a later version by a valid author is kept, what is built on it is
-held unjudged (it may remove or add authors), and the roster says ``needs_update``: load it again from the same bytes
-after updating.
+Entries form a graph by their ``prev`` hashes, from one first entry whose hash is the vault's id. Which count is decided
+in :mod:`~vaultsync.crypto.roster_log` and :mod:`~vaultsync.crypto.roster_rules`, what they amount to together in
+:mod:`~vaultsync.crypto.roster_view`: equal sets of entries give equal rosters everywhere. This module writes entries,
+and answers questions. Whoever writes one stores it before acting on it, and publishes it.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from types import MappingProxyType
-from typing import Final, NamedTuple
 
 from vaultsync import limits
 from vaultsync.crypto import primitives as p
-from vaultsync.crypto.epochs import Epoch, grant, open_grant, open_links
+from vaultsync.crypto.epochs import Epoch, grant, link, linked, open_grant, reachable
 from vaultsync.crypto.keys import Chain, DeviceKeys, DevicePublic, EpochKey
-from vaultsync.crypto.roster_entry import Claim, Entry, Op, build, context_of, decode, entry_hash
-from vaultsync.crypto.roster_rules import Standing, joined, judge, judge_first
-from vaultsync.errors import (
-    BadSeal,
-    MalformedRoster,
-    Refused,
-    UnknownChain,
-    UpdateRequired,
-    UsageError,
-    VaultSyncError,
-)
+from vaultsync.crypto.roster_entry import Claim, Op, build, context_of, entry_hash, prove_renewal
+from vaultsync.crypto.roster_log import RosterLog
+from vaultsync.crypto.roster_view import Member, RevokedChain, View, derive, marks_of
+from vaultsync.errors import BadSeal, UnknownChain, UpdateRequired, UsageError
 
-__all__ = ["Claim", "Member", "Roster"]
+__all__ = ["Claim", "Frontier", "Member", "RevokedChain", "Roster"]
+
+Frontier = Mapping[bytes, tuple[int, bytes]]
+"""Chain id (16 bytes) -> (seq, env_id) of the last envelope applied."""
 
 
-class Member(NamedTuple):
-    """A device, or the recovery identity (which writes no chains). ``chains`` in the order they were announced."""
+class Roster(RosterLog):
+    """Immutable; :meth:`merge` and the methods that write give a new one, together with the entry's bytes.
 
-    public: DevicePublic
-    recovery: bool
-    chains: tuple[bytes, ...]
+    Those raise :class:`UpdateRequired` where something of a later version was written, and :class:`UsageError` when
+    ``author`` may not do it.
+    """
 
-    @property
-    def id(self) -> bytes:
-        return self.public.id
-
-
-class Roster:
-    """Immutable; :meth:`merge` and the ``add_`` methods give a new one."""
-
-    log: tuple[Entry, ...]
-    """Accepted entries by (n, hash); their ``data`` is what to store and to publish."""
-    heads: tuple[bytes, ...]
-    """Accepted entries that no other accepted one builds on, ascending."""
     members: Mapping[bytes, Member]
-    """Device id -> member, the recovery identity among them."""
+    """Id -> every device that is in the vault now, and its recovery identity."""
+    former: Mapping[bytes, Member]
+    """Id -> devices that were removed (or came with a removed one), and replaced recovery identities."""
+    revoked: Mapping[bytes, RevokedChain]
+    """Chain id -> what is known of the end of a chain whose device is no member; see ``revocation.py``."""
 
-    def __init__(self, vault_id: bytes) -> None:
-        """Empty: everything merged into it waits for the entry whose hash begins with ``vault_id`` (16 bytes)."""
-        self.vault_id: Final = vault_id
-        self._known: dict[bytes, Entry] = {}
-        self._standing: dict[bytes, Standing] = {}
-        self._waiting: dict[bytes, Entry] = {}
-        self._refused: dict[bytes, VaultSyncError] = {}
-        self._newer: set[bytes] = set()
-        self._public: dict[bytes, DevicePublic] = {}
-        self._derive()
-
-    # ---- making one ---------------------------------------------------------------------------------------------
+    # ---- writing: anybody ---------------------------------------------------------------------------------------
 
     @classmethod
     def found(
@@ -75,189 +48,227 @@ class Roster:
     ) -> tuple[Roster, bytes]:
         """A new vault's roster and its first entry: recovery identity, first device with its chain, first epoch."""
         epoch = EpochKey.generate(entropy)
-        context = context_of(b"", ())
-        grants = sorted(grant(epoch, public, context) for public in (recovery.public, device.public))
         subject = (
             recovery.public.to_bytes(),
             Claim.make(device, _own(device, chain)).fields(),
             (epoch.check, ()),
-            tuple(map(tuple, grants)),
+            _granted([epoch], (recovery.public, device.public), context_of(b"", ())),
         )
         data = build(Op.CREATE, n=1, prev=(), author=recovery, subject=subject)
         return cls.load(entry_hash(data)[:16], [data]), data
 
-    @classmethod
-    def load(cls, vault_id: bytes, entries: Iterable[bytes]) -> Roster:
-        """From all entries in any order; :class:`MalformedRoster` when the vault's first entry is not among them."""
-        roster = cls(vault_id).merge(entries)
-        if not roster._known:
-            raise MalformedRoster("the first entry of the vault's roster is missing or was refused")
-        return roster
-
-    def merge(self, entries: Iterable[bytes]) -> Roster:
-        """With these entries too, in any order, known ones included. Bad ones end up in :attr:`refused`.
-
-        Raises :class:`MalformedRoster` only when there are more entries than a roster may have.
-        """
-        new = Roster(self.vault_id)
-        new._known, new._standing, new._public = dict(self._known), dict(self._standing), dict(self._public)
-        new._waiting, new._refused, new._newer = dict(self._waiting), dict(self._refused), set(self._newer)
-        for data in entries:
-            name = entry_hash(data)
-            if new._judged(name) or name in new._waiting:
-                continue
-            try:
-                new._waiting[name] = decode(data)
-            except Refused as error:
-                new._refused[name] = type(error)(*error.args)
-            except UpdateRequired:
-                new._newer.add(name)
-        if len(new._known) + len(new._waiting) + len(new._newer) > limits.MAX_ROSTER_ENTRIES:
-            raise MalformedRoster("the roster has more entries than the limit")
-        new._settle()
-        new._derive()
-        return new
-
     def add_device(self, author: DeviceKeys, claim: Claim) -> tuple[Roster, bytes]:
-        """Any member adds a device that presented ``claim`` (made with this vault's id), granting it the current epoch.
+        """Any member adds a device that presented ``claim`` (made with this vault's id), granting it every epoch.
 
-        Raises :class:`~vaultsync.errors.BadSignature` for a claim without possession, :class:`UpdateRequired`, and
-        :class:`UsageError` when ``author`` is no member.
+        Raises :class:`~vaultsync.errors.BadSignature` for a claim without possession, too.
         """
-        key = self.epoch_keys(author).get(self.epoch)
-        if key is None:
+        keys = self.epoch_keys(author)
+        if self.epoch not in keys:
             raise UsageError("only a member that holds the current epoch key can add a device")
-        given = grant(key, claim.public, context_of(self.vault_id, self.heads))
-        return self._write(Op.ADD, author, (claim.fields(), (tuple(given),)))
+        base = self._base()
+        granted = [keys[id] for id in self._tops(keys, base)]
+        return self._write(
+            Op.ADD,
+            author,
+            base,
+            (claim.fields(), _granted(granted, (claim.public,), context_of(self.vault_id, base))),
+        )
 
     def add_chain(self, author: DeviceKeys, chain: Chain) -> tuple[Roster, bytes]:
-        """A device announces a further chain of its own (from :meth:`Chain.new` with its id). Errors as above."""
-        return self._write(Op.CHAIN, author, (_own(author, chain).nonce,))
+        """A device announces a further chain of its own (from :meth:`Chain.new` with its id)."""
+        return self._write(Op.CHAIN, author, self._base(), (_own(author, chain).nonce,))
 
-    def _write(self, op: Op, author: DeviceKeys, subject: object) -> tuple[Roster, bytes]:
-        if self.needs_update:
+    def ack(self, author: DeviceKeys, applied: Frontier) -> tuple[Roster, bytes]:
+        """A device says how far it has applied every chain that ended, as it must when :meth:`ack_due` says so.
+
+        ``applied`` must be what is stored in the same transaction as the entry, and from before any further pull.
+        """
+        marks = marks_of({chain: applied[chain] for chain in self.revoked if chain in applied})
+        return self._write(Op.ACK, author, self._base(), (tuple(map(tuple, marks)),))
+
+    def grant_missing(self, author: DeviceKeys) -> tuple[Roster, bytes] | None:
+        """Gives members the epoch keys that they cannot reach and ``author`` can: those who were added beside a
+        rotation, say. None when there is nothing to give."""
+        held = self.epoch_keys(author)
+        base = self._base()
+        before = self._before(base)
+        wanted = []
+        for member in self.members.values():
+            lacking = {id for id in held.keys() - self._reach(member.id) if held[id].check in before.epochs}
+            for id in self._tops(lacking, base) if member.id in before.members else ():
+                wanted.append((held[id], member.public))
+        if not wanted:
+            return None
+        context = context_of(self.vault_id, base)
+        grants = sorted(tuple(grant(epoch, public, context)) for epoch, public in wanted[: limits.MAX_GRANTS])
+        return self._write(Op.GRANT, author, base, (tuple(grants),))
+
+    # ---- writing: the recovery identity -------------------------------------------------------------------------
+
+    def remove(
+        self, author: DeviceKeys, devices: Collection[bytes], applied: Frontier, *, entropy: p.Entropy
+    ) -> tuple[Roster, bytes]:
+        """Removes devices and begins an epoch that they do not get. Their chains are pinned at ``applied``, which must
+        be what is stored here. May be written beside operations of a later version that those devices signed."""
+        gone = frozenset(devices)
+        if not gone or not gone <= self.members.keys() or self.recovery.id in gone:
+            raise UsageError("only devices that are in the vault can be removed")
+        ended = {chain for device in gone for chain in self.members[device].chains}
+        pins = marks_of({chain: applied[chain] for chain in ended if chain in applied})
+        base = self._base()
+        rest = [member.public for id, member in self.members.items() if id not in gone]
+        subject = (tuple(sorted(gone)), tuple(map(tuple, pins)), *self._begin_epoch(author, base, rest, entropy))
+        return self._write(Op.REMOVE, author, base, subject, beside=gone)
+
+    def rotate(self, author: DeviceKeys, *, entropy: p.Entropy) -> tuple[Roster, bytes]:
+        """Begins a new epoch for the members there are; needed when :attr:`needs_rotation`."""
+        base = self._base()
+        everybody = [member.public for member in self.members.values()]
+        return self._write(Op.ROTATE, author, base, self._begin_epoch(author, base, everybody, entropy))
+
+    def renew(self, author: DeviceKeys, successor: DeviceKeys, *, entropy: p.Entropy) -> tuple[Roster, bytes]:
+        """The recovery identity ``author`` leaked: ``successor`` takes its place, in a new epoch. From here on what
+        ``author`` signs has no effect, but what this entry builds on. Devices stand for it by :meth:`ack`."""
+        base = self._base()
+        rest = [member.public for member in self.members.values() if not member.recovery]
+        epoch, grants = self._begin_epoch(author, base, [*rest, successor.public], entropy)
+        proof = prove_renewal(successor, self.vault_id, author.public.id)
+        return self._write(Op.RENEW, author, base, (successor.public.to_bytes(), proof, epoch, grants))
+
+    def _begin_epoch(
+        self, author: DeviceKeys, base: tuple[bytes, ...], to: Iterable[DevicePublic], entropy: p.Entropy
+    ) -> tuple[object, object]:
+        if author.public.id != self.recovery.id:
+            raise UsageError(
+                "only the vault's recovery identity does this: it takes the password and the recovery code"
+            )
+        before = self._before(base)
+        held = {id: key for id, key in self.epoch_keys(author).items() if key.check in before.epochs}
+        epoch = EpochKey.generate(entropy)
+        links = sorted(tuple(link(epoch, held[id])) for id in self._tops(held, base)[: limits.MAX_ROSTER_PREV])
+        present = [public for public in to if public.id in before.members or public.id not in self.members]
+        return (epoch.check, tuple(links)), _granted([epoch], present, context_of(self.vault_id, base))
+
+    def _write(
+        self,
+        op: Op,
+        author: DeviceKeys,
+        base: tuple[bytes, ...],
+        subject: object,
+        beside: frozenset[bytes] = frozenset(),
+    ) -> tuple[Roster, bytes]:
+        if self._unreadable or {entry.author for entry in self.log if self._later(entry.hash)} - beside:
             raise UpdateRequired("the list of devices was changed by a newer version: update to change it here")
         if author.public.id not in self.members:
             raise UsageError("only a member of the vault writes into its roster")
-        n = 1 + max(self._known[name].n for name in self.heads)
-        data = build(op, n=n, prev=self.heads, author=author, subject=subject)
+        data = build(op, n=1 + max(self._known[name].n for name in base), prev=base, author=author, subject=subject)
         new = self.merge([data])
         if (reason := new._refused.get(entry_hash(data))) is not None:
             raise reason
         return new, data
 
-    # ---- deciding -----------------------------------------------------------------------------------------------
-
-    def _settle(self) -> None:
-        """Judges every waiting entry whose predecessors are all judged; the order does not matter."""
-        children: defaultdict[bytes, list[Entry]] = defaultdict(list)
-        missing: dict[bytes, int] = {}
-        for entry in self._waiting.values():
-            unknown = [name for name in entry.prev if not self._judged(name)]
-            missing[entry.hash] = len(unknown)
-            for name in unknown:
-                children[name].append(entry)
-        ready = [entry for entry in self._waiting.values() if not missing[entry.hash]]
-        while ready:
-            entry = ready.pop()
-            del self._waiting[entry.hash]
-            try:
-                self._standing[entry.hash] = self._judge(entry)
-                self._known[entry.hash] = entry
-                self._public |= {public.id: public for public in entry.publics}
-            except Refused as error:
-                self._refused[entry.hash] = type(error)(*error.args)
-            except UpdateRequired:
-                self._newer.add(entry.hash)
-            for child in children[entry.hash]:
-                missing[child.hash] -= 1
-                if not missing[child.hash]:
-                    ready.append(child)
-
-    def _judge(self, entry: Entry) -> Standing:
-        if any(name in self._refused for name in entry.prev):
-            raise MalformedRoster("the entry builds on one that was refused")
-        if any(name in self._newer for name in entry.prev):
-            raise UpdateRequired("the entry builds on one of a later version")
-        if entry.op == Op.CREATE:
-            return judge_first(entry, self.vault_id)
-        before = joined(self._standing[name] for name in entry.prev)
-        return judge(entry, before, self._public.get(entry.author), self.vault_id)
-
-    def _judged(self, name: bytes) -> bool:
-        return name in self._known or name in self._refused or name in self._newer
-
     # ---- what follows -------------------------------------------------------------------------------------------
 
     def _derive(self) -> None:
-        """Everything readable, from the accepted entries in an order that is a function of their set."""
-        self.log = tuple(sorted(self._known.values(), key=lambda entry: (entry.n, entry.hash)))
-        named = {name for entry in self.log for name in entry.prev}
-        self.heads = tuple(sorted([entry.hash for entry in self.log if entry.hash not in named]))
-        self._epochs: dict[bytes, Epoch] = {
-            entry.epoch.id: entry.epoch for entry in self.log if entry.epoch is not None
-        }
-        self._writers: dict[bytes, bytes] = {}
-        for entry in self.log:
-            if entry.chain is not None:
-                self._writers.setdefault(entry.chain.id, entry.author if entry.claim is None else entry.claim.public.id)
-        chains: defaultdict[bytes, list[bytes]] = defaultdict(list)
-        for chain_id, device_id in self._writers.items():
-            chains[device_id].append(chain_id)
-        recovery = next((entry.recovery.id for entry in self.log if entry.recovery is not None), None)
-        self.members = MappingProxyType(
-            {
-                public.id: Member(public, public.id == recovery, tuple(chains[public.id]))
-                for entry in self.log
-                for public in entry.publics
-            }
-        )
+        super()._derive()
+        self._view: View | None = derive(self.log, self._standing) if self.log else None
+        view = self._view
+        self.members = MappingProxyType(dict(view.members) if view else {})
+        self.former = MappingProxyType(dict(view.former) if view else {})
+        self.revoked = MappingProxyType(dict(view.revoked) if view else {})
+        self._epochs: Mapping[bytes, Epoch] = view.epochs if view else {}
 
-    @property
-    def head(self) -> bytes:
-        """One entry to stand for what is known here: the head of the largest (n, hash). 32 bytes."""
-        return self.log[-1].hash
+    def _found(self) -> View:
+        if self._view is None:
+            raise UsageError("the first entry of the roster is not here yet")
+        return self._view
 
     @property
     def recovery(self) -> Member:
-        """The recovery identity."""
-        return next(member for member in self.members.values() if member.recovery)
+        """The recovery identity, as renewed."""
+        return self.members[self._found().effects.recovery]
+
+    @property
+    def lost_renewals(self) -> tuple[bytes, ...]:
+        """Renewals that another one won against: two people (or a thief) replaced the recovery identity at once."""
+        return self._found().effects.lost
+
+    @property
+    def void(self) -> frozenset[bytes]:
+        """Accepted entries without effect: written by a removed device or replaced identity beside its removal."""
+        return self._found().effects.void
+
+    @property
+    def writers(self) -> Mapping[bytes, bytes]:
+        """Chain id -> device id, for every chain ever announced, ended ones included."""
+        return MappingProxyType(dict(self._found().writers))
 
     @property
     def epoch(self) -> bytes:
         """Id (8 bytes) of the epoch to seal under now."""
-        return next(entry.epoch.id for entry in reversed(self.log) if entry.epoch is not None)
+        return self._found().epoch
+
+    @property
+    def needs_rotation(self) -> bool:
+        """Somebody who is no member holds the current epoch's key, after removals beside each other: what is written
+        now can be read by them until the recovery identity rotates."""
+        return not self._found().clean
+
+    @property
+    def ungranted(self) -> frozenset[bytes]:
+        """Members (ids) that cannot reach the current epoch yet: somebody's :meth:`grant_missing` is due."""
+        return frozenset(id for id in self.members if self.epoch not in self._reach(id))
 
     @property
     def needs_update(self) -> bool:
         """Something of a later version is among the entries: read on, but change nothing."""
-        return bool(self._newer) or any(not entry.known_op for entry in self.log)
+        return bool(self._unreadable) or any(self._later(entry.hash) for entry in self.log)
 
-    @property
-    def refused(self) -> Mapping[bytes, VaultSyncError]:
-        """Hash -> why the entry does not count."""
-        return MappingProxyType(self._refused)
-
-    @property
-    def awaited(self) -> frozenset[bytes]:
-        """Hashes of unknown entries that known ones build on."""
-        return frozenset(
-            name for entry in self._waiting.values() for name in entry.prev if not self._judged(name)
-        ) - frozenset(self._waiting)
-
-    def knows(self, name: bytes) -> bool:
-        """Whether that entry is accepted here. A joiner asks it of the head that its account slot or sponsor named."""
-        return name in self._known
+    def _later(self, name: bytes) -> bool:
+        return not self._known[name].known_op and name not in self._found().effects.void
 
     def device_of(self, chain_id: bytes) -> Member:
-        """Who writes that chain; :class:`UnknownChain`."""
-        if (device_id := self._writers.get(chain_id)) is None:
+        """Who writes that chain, removed or not; :class:`UnknownChain`."""
+        if self._view is None or (device_id := self._view.writers.get(chain_id)) is None:
             raise UnknownChain("no device in the vault's roster writes this chain")
-        return self.members[device_id]
+        return self._view.members.get(device_id) or self._view.former[device_id]
 
     def sign_public(self, chain_id: bytes) -> bytes:
         """The key (32 bytes) that signs that chain's envelopes; :class:`UnknownChain`."""
         return self.device_of(chain_id).public.sign
+
+    # ---- what was known where -----------------------------------------------------------------------------------
+
+    def ack_due(self, device_id: bytes) -> bool:
+        """Whether that device has yet to :meth:`ack` a removal or renewal that is known here."""
+        view = self._found()
+        if (own := view.members.get(device_id)) is None or own.recovery:
+            return False
+        acks = (entry for entry in self.log if entry.op == Op.ACK and entry.author == device_id)
+        return bool(view.enders.difference(*(view.seen[entry.hash] for entry in acks)))
+
+    def aware(self, head: bytes, chain_id: bytes) -> bool:
+        """Whether who named ``head`` knew that the chain ended; :class:`UnknownChain` when that entry is unknown."""
+        view = self._found()
+        if head not in view.seen:
+            raise UnknownChain("the envelope names an entry of the list of devices that is not here yet")
+        return chain_id in view.revoked and bool(view.seen[head] & view.revoked[chain_id].removals)
+
+    def superseded(self, head: bytes) -> frozenset[bytes]:
+        """Ids of epochs that, by ``head`` and its ancestors, another one came after; :class:`UnknownChain`."""
+        if head not in self._standing:
+            raise UnknownChain("the envelope names an entry of the list of devices that is not here yet")
+        return frozenset(check[:8] for check in self._standing[head].superseded)
+
+    def came_before(self, older: bytes, newer: bytes) -> bool:
+        """Whether the second epoch (ids) was begun in knowledge of the first. Of two begun beside each other: no."""
+        return any(
+            older in (check[:8] for check in self._standing[entry.hash].superseded)
+            for entry in self.log
+            if entry.epoch is not None and entry.epoch.id == newer
+        )
+
+    # ---- epoch keys ---------------------------------------------------------------------------------------------
 
     def epoch_keys(self, keys: DeviceKeys) -> dict[bytes, EpochKey]:
         """Every epoch key that these keys reach, by grants and by links from newer epochs: epoch id -> key.
@@ -272,23 +283,35 @@ class Roster:
                         granted.append(open_grant(keys, given, entry.grant_context(self.vault_id)))
                     except BadSeal as error:
                         failure = error
-        found = open_links(granted, self._epochs)
+        found, false_link = reachable(granted, self._epochs)
+        failure = failure or false_link
         if failure is not None and self.epoch not in found:
             raise failure
         return found
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Roster) and self._state() == other._state()
+    def _reach(self, id: bytes) -> frozenset[bytes]:
+        """Ids of the epochs that a member should reach, by what the entries say."""
+        return linked(
+            (given.check[:8] for entry in self.log for given in entry.grants if given.recipient == id), self._epochs
+        )
 
-    def __hash__(self) -> int:
-        return hash((self.vault_id, self.heads))
-
-    def _state(self) -> tuple[object, ...]:
-        sets = (self._known.keys(), self._waiting.keys(), self._newer, self._refused.keys())
-        return (self.vault_id, *(frozenset(names) for names in sets))
+    def _tops(self, ids: Iterable[bytes], base: tuple[bytes, ...]) -> list[bytes]:
+        """Of these epochs those that no other of them leads to, and that are known at ``base``."""
+        checks = {check[:8] for check in self._before(base).epochs}
+        wanted = sorted(id for id in ids if id in checks)
+        led = {id for one in wanted for id in linked([one], self._epochs) if id != one}
+        return [id for id in wanted if id not in led]
 
     def __repr__(self) -> str:
         return f"<Roster of {self.vault_id.hex()}: {len(self.log)} entries, {len(self.members)} members>"
+
+
+def _granted(
+    epochs: Iterable[EpochKey], to: Iterable[DevicePublic], context: bytes
+) -> tuple[tuple[bytes, bytes, bytes], ...]:
+    recipients = tuple(to)
+    made = sorted(grant(epoch, public, context) for epoch in epochs for public in recipients)
+    return tuple((given.check, given.recipient, given.sealed) for given in made)
 
 
 def _own(keys: DeviceKeys, chain: Chain) -> Chain:

@@ -7,14 +7,21 @@
     1 create   subject = [recovery public 1248, claim, epoch, grants]     prev empty, author = recovery identity
     2 add      subject = [claim, grants]                                  author = any member
     3 chain    subject = [nonce 16]                                       author = the device whose chain it is
-    4 remove  5 rotate  6 ack  7 renew  8 checkpointer: reserved; any other op is of a later version. Their author and
-      signature stand in the same place, so that they can be believed before they are understood.
+    4 remove   subject = [removed [id 16, ...], pins, epoch, grants]      author = the recovery identity
+    5 rotate   subject = [epoch, grants]                                  author = the recovery identity
+    6 ack      subject = [marks]                                          author = any device
+    7 renew    subject = [public 1248, proof 64, epoch, grants]           author = the recovery identity that goes
+    9 grant    subject = [grants]                                         author = any member
+    8 is reserved; any other op is of a later version. Author and signature stand in the same place in all, so that
+      they can be believed before they are understood.
+    pins, marks = [[chain 16, seq, env_id 32], ...] ascending by chain;  removed ascending, too
     claim  = [public 1248, nonce 16, proof 64]: the newcomer's signature over vault id (zeros in create), public, nonce
-    epoch  = [check 32, links [[check 32, sealed 80], ...]]        grants = [[check 32, recipient 16, sealed 1168], ...]
+    epoch  = [check 32, links [[check 32, sealed 80], ...]];  grants = [[check 32, recipient 16, sealed 1168], ...]
+      links and grants ascending
 
 On a remote an entry is sealed under the vault's fixed roster key, bound to vault id and entry hash:
 ``"VSB1" | salt 32 | commitment 32 | ciphertext and tag of the padded entry``.
-Who may do what is decided in :mod:`~vaultsync.crypto.roster`, not here.
+Who may do what is decided in :mod:`~vaultsync.crypto.roster_rules`, not here.
 """
 
 from __future__ import annotations
@@ -32,7 +39,19 @@ from vaultsync.crypto.keys import PUBLIC_BYTES, Chain, DeviceKeys, DevicePublic
 from vaultsync.crypto.packing import many, octets, row, uint
 from vaultsync.errors import BadSeal, BadSignature, MalformedRoster, UpdateRequired
 
-__all__ = ["Claim", "Entry", "Op", "build", "context_of", "decode", "entry_hash", "open_entry", "seal_entry"]
+__all__ = [
+    "Claim",
+    "Entry",
+    "Mark",
+    "Op",
+    "build",
+    "context_of",
+    "decode",
+    "entry_hash",
+    "open_entry",
+    "prove_renewal",
+    "seal_entry",
+]
 
 _MAGIC: Final = b"VSR1"
 _SEALED_MAGIC: Final = b"VSB1"
@@ -41,7 +60,7 @@ _CLAIM: Final = row(octets(PUBLIC_BYTES), octets(16), octets(p.SIGNATURE))
 
 
 class Op(IntEnum):
-    """What an entry does. Codes above ``CHAIN`` are reserved for later versions."""
+    """What an entry does. Other codes, and ``CHECKPOINTER``, belong to later versions."""
 
     CREATE = 1
     ADD = 2
@@ -51,12 +70,19 @@ class Op(IntEnum):
     ACK = 6
     RENEW = 7
     CHECKPOINTER = 8
+    GRANT = 9
 
 
+_MARKS: Final = many(row(octets(16), uint(limits.MAX_SAFE_INT, 1), octets(32)), limits.MAX_CHAINS)
 _SUBJECTS: Final[dict[int, packing.Check]] = {
     Op.CREATE: row(octets(PUBLIC_BYTES), _CLAIM, EPOCH, GRANTS),
     Op.ADD: row(_CLAIM, GRANTS),
     Op.CHAIN: row(octets(16)),
+    Op.REMOVE: row(many(octets(16), limits.MAX_REMOVED, least=1), _MARKS, EPOCH, GRANTS),
+    Op.ROTATE: row(EPOCH, GRANTS),
+    Op.ACK: row(_MARKS),
+    Op.RENEW: row(octets(PUBLIC_BYTES), octets(p.SIGNATURE), EPOCH, GRANTS),
+    Op.GRANT: row(GRANTS),
 }
 _FRAME: Final = row(
     uint(255, 1),
@@ -65,6 +91,14 @@ _FRAME: Final = row(
     octets(16),
     lambda subject: True,
 )
+
+
+class Mark(NamedTuple):
+    """A place in a chain: everything up to envelope ``seq`` (from 1), whose id is ``env_id`` (32 bytes)."""
+
+    chain: bytes
+    seq: int
+    env_id: bytes
 
 
 class Claim(NamedTuple):
@@ -100,7 +134,10 @@ class Claim(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry, its own form checked. What of the last five is set follows from ``op``; nothing for a later one."""
+    """One entry, its own form checked. What of the last eight is set follows from ``op``; nothing for a later one.
+
+    ``marks`` are a removal's pins, or what an ack says was applied.
+    """
 
     data: bytes = field(repr=False)
     hash: bytes
@@ -113,6 +150,9 @@ class Entry:
     chain: Chain | None = None
     epoch: Epoch | None = None
     grants: tuple[Grant, ...] = ()
+    removed: tuple[bytes, ...] = ()
+    marks: tuple[Mark, ...] = ()
+    proof: bytes = field(default=b"", repr=False)
 
     @property
     def known_op(self) -> bool:
@@ -130,6 +170,12 @@ class Entry:
             raise BadSignature("the roster entry names another author")
         p.verify(author.sign, self.data[-p.SIGNATURE :], "roster-sig", self.data[: -p.SIGNATURE])
 
+    def verify_renewal(self, vault_id: bytes) -> None:
+        """:class:`BadSignature` unless whoever is the new recovery identity holds its signing key."""
+        if self.recovery is None:
+            raise MalformedRoster("the roster entry names no recovery identity")
+        p.verify(self.recovery.sign, self.proof, "renewal", vault_id, self.author, self.recovery.to_bytes())
+
     def grant_context(self, vault_id: bytes) -> bytes:
         """What the entry's grants are bound to, besides epoch and recipient."""
         return context_of(vault_id, self.prev)
@@ -143,6 +189,11 @@ def context_of(vault_id: bytes, prev: tuple[bytes, ...]) -> bytes:
 def entry_hash(data: bytes) -> bytes:
     """The name of an entry: 32 bytes over all of it, signature included."""
     return p.sha256("roster-entry", data)
+
+
+def prove_renewal(keys: DeviceKeys, vault_id: bytes, replaced: bytes) -> bytes:
+    """The possession proof of a new recovery identity: its signature over vault, the id it replaces and its keys."""
+    return keys.sign("renewal", vault_id, replaced, keys.public.to_bytes())
 
 
 def build(op: Op, *, n: int, prev: tuple[bytes, ...], author: DeviceKeys, subject: object) -> bytes:
@@ -175,25 +226,54 @@ def decode(data: bytes) -> Entry:
 def _subject(op: int, author: bytes, subject: Any) -> dict[str, Any]:
     match op:
         case Op.CREATE:
-            public, claim, (check, links), grants = subject
-            epoch = Epoch(check, tuple(Link(*link) for link in links))
-            recovery = DevicePublic.from_bytes(public)
-            found = Claim.read(claim)
-            if epoch.links or found.public.id == recovery.id:
+            public, claim, epoch, grants = subject
+            recovery, found = DevicePublic.from_bytes(public), Claim.read(claim)
+            if epoch[1] or found.public.id == recovery.id:
                 raise MalformedRoster("the first entry links to earlier epochs, or names one identity twice")
-            return {"recovery": recovery, "epoch": epoch, **_newcomer(found, grants)}
+            return {"recovery": recovery, **_epoch(epoch), **_newcomer(found, grants)}
         case Op.ADD:
             return _newcomer(Claim.read(subject[0]), subject[1])
         case Op.CHAIN:
             return {"chain": Chain.of(author, subject[0])}
+        case Op.REMOVE:
+            removed, pins, epoch, grants = subject
+            if any(a >= b for a, b in pairwise(removed)):
+                raise MalformedRoster("the roster entry's removed devices are out of order")
+            return {"removed": removed, **_marks(pins), **_epoch(epoch), **_grants(grants)}
+        case Op.ROTATE:
+            return {**_epoch(subject[0]), **_grants(subject[1])}
+        case Op.ACK:
+            return _marks(subject[0])
+        case Op.RENEW:
+            public, proof, epoch, grants = subject
+            return {"recovery": DevicePublic.from_bytes(public), "proof": proof, **_epoch(epoch), **_grants(grants)}
+        case Op.GRANT:
+            return _grants(subject[0])
         case _:
             return {}
 
 
 def _newcomer(claim: Claim, grants: tuple[tuple[bytes, bytes, bytes], ...]) -> dict[str, Any]:
+    return {"claim": claim, "chain": claim.chain, **_grants(grants)}
+
+
+def _grants(grants: tuple[tuple[bytes, bytes, bytes], ...]) -> dict[str, Any]:
     if any(a[:2] >= b[:2] for a, b in pairwise(grants)):
         raise MalformedRoster("the roster entry's grants are out of order")
-    return {"claim": claim, "chain": claim.chain, "grants": tuple(Grant(*grant) for grant in grants)}
+    return {"grants": tuple(Grant(*grant) for grant in grants)}
+
+
+def _epoch(epoch: tuple[bytes, tuple[tuple[bytes, bytes], ...]]) -> dict[str, Any]:
+    check, links = epoch
+    if any(a[0] >= b[0] for a, b in pairwise(links)):
+        raise MalformedRoster("the roster entry's links are out of order")
+    return {"epoch": Epoch(check, tuple(Link(*link) for link in links))}
+
+
+def _marks(marks: tuple[tuple[bytes, int, bytes], ...]) -> dict[str, Any]:
+    if any(a[0] >= b[0] for a, b in pairwise(marks)):
+        raise MalformedRoster("the roster entry's marks are out of order")
+    return {"marks": tuple(Mark(*mark) for mark in marks)}
 
 
 # ---- on a remote ------------------------------------------------------------------------------------------------
