@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
-from vaultsync.document.layout import ENTRIES, new_ulid
+from vaultsync.document.layout import ENTRIES, FORMAT_KEY, new_ulid, writable_format
 from vaultsync.errors import QuotaExceeded, UpdateRequired
 from vaultsync.schema.cells import Ops, Raw
 from vaultsync.schema.types import Schema
@@ -64,7 +64,6 @@ class Desk:
         self._written = written
         self._local = threading.local()
         self.quota = Quota()
-        self.read_only = False
 
     # ---- batches ----------------------------------------------------------------------------------------------
     @property
@@ -109,6 +108,7 @@ class Desk:
         if not draft:
             return frozenset()
         with self._ledger.write() as transaction:
+            self._check_writable()  # again, now that nobody else can write
             edits = draft.edits(transaction.engine, self._ledger.actor.hex())
             changes = transaction.commit(edits)
             for store in draft.also:
@@ -121,6 +121,12 @@ class Desk:
 
     def _stored(self, entry_id: str) -> Raw | None:
         return self._ledger.engine.read(ENTRIES, entry_id)
+
+    @property
+    def read_only(self) -> bool:
+        """Whether a newer version raised the format of the vault so that this one may only read it. Any device may do
+        that at any time. Raises `UpdateRequired` when it may not even be read."""
+        return not writable_format((self._ledger.engine.read("settings") or {}).get(FORMAT_KEY))
 
     def _check_writable(self) -> None:
         if self.read_only:

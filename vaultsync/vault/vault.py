@@ -18,7 +18,6 @@ from typing import Any
 
 from vaultsync import limits
 from vaultsync.crypto.recovery import RecoveryCode
-from vaultsync.document.layout import FORMAT_KEY, writable_format
 from vaultsync.errors import RemoteError, UnknownField, UsageError, VaultClosed, VaultExists
 from vaultsync.importers.records import Parsed, Record
 from vaultsync.importers.registry import parse
@@ -95,7 +94,6 @@ class Vault:
             conflicts=self._provenance.candidates,
         )
         self._desk = Desk(ledger, schema, self._picture, environment, self._after_edit)
-        self._desk.read_only = not writable_format((engine.read("settings") or {}).get(FORMAT_KEY))
         self._syncing = Syncing(
             ledger,
             environment,
