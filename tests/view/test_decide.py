@@ -28,8 +28,9 @@ def oracle(raw: dict[str, Any], schema: Schema) -> Decision:
     stamped = {
         m[1] for k, v in raw.items() if v is True and (m := re.fullmatch(r"\$schema/([a-z]\w*)/[1-9]\d{0,6}", k, re.A))
     }
+    converted = lambda t: types[t].converts if knows(t) and is_retired(types[t]) else None  # noqa: E731
     first = raw.get("$type") if isinstance(raw.get("$type"), str) else ""
-    while knows(first) and (c := types[first].converts) and knows(c.to) and c.to in stamped:
+    while (c := converted(first)) and knows(c.to) and c.to in stamped:
         first = c.to
     readable = {first} | {k[6:] for k, v in raw.items() if k.startswith("$face/") and v is True}
     known = {t for t in readable if knows(t)}
@@ -38,9 +39,7 @@ def oracle(raw: dict[str, Any], schema: Schema) -> Decision:
     order = sorted(local, key=lambda t: (t not in old, t == first, types[t].since, t))
     face = order[-1] if order else None
     line = [face] if face else []
-    while line and (
-        b := [t for t in sorted(types) if knows(t) and (c := types[t].converts) and c.to == line[0] and t in stamped]
-    ):
+    while line and (b := [t for t in sorted(types) if (c := converted(t)) and c.to == line[0] and t in stamped]):
         line.insert(0, b[0])
     own = {f.name: f.kind.name for t in line for f in types[t].fields if is_here(f)}
     unknown, covered = set(), set()

@@ -84,7 +84,43 @@ def ends(where: str, lens: Lens, old: EntryType, new: EntryType) -> tuple[list[F
         target = news[0].kind
         if not isinstance(target, ItemsKind) or target.inner != olds[0].kind:
             raise SchemaError(f"{where}: a slot's target is items({olds[0].kind}), not {target}")
+    elif lens.form == "alias":
+        alias(where, lens, olds[0].kind, news[0].kind)
+    elif FILE in {field.kind.name for field in (*olds, *news)}:
+        raise SchemaError(f"{where}: an attachment can only be renamed")
     return olds, news
+
+
+FILE = "file"
+
+
+def alias(where: str, lens: Lens, old: Kind, new: Kind) -> None:
+    """Both names read the same cells, so both kinds must be stored in the same shape."""
+    each = lens.each
+    if each is None:
+        if stored_as(old) != stored_as(new):
+            raise SchemaError(f"{where}: a renamed field keeps its kind: {old} is not stored as {new} is")
+        return
+    if FILE in (old.name, new.name):
+        raise SchemaError(f"{where}: an attachment can only be renamed")
+    if each.elements and not (old.has_elements and new.has_elements):
+        raise SchemaError(f"{where}: map_values is for tags, items and notes; convert changes a whole value")
+    if not each.elements and (old.has_elements or new.has_elements):
+        raise SchemaError(f"{where}: convert changes a whole value; map_values is for tags, items and notes")
+    if shape(old) != shape(new):
+        raise SchemaError(
+            f"{where}: {old} and {new} are not stored in the same shape: say lossy=True, then both are stored"
+        )
+
+
+def stored_as(kind: Kind) -> str:
+    """Kinds that are equal here hold the same cells: a secret is stored as a text is."""
+    return kind.name.replace("secret", "text")
+
+
+def shape(kind: Kind) -> str:
+    """Scalars, items, tags and notes, whatever they hold."""
+    return kind.name.partition("(")[0] if kind.has_elements else "scalar"
 
 
 def places(kind: EntryType, field: Field) -> frozenset[str] | None:
@@ -120,6 +156,13 @@ def conversion(kind: EntryType, schema: Schema) -> None:
         if lens.since not in (None, kind.until):
             raise SchemaError(f"{where}: it begins (since {lens.since}) where the conversion does (since {kind.until})")
         ends(where, lens, kind, target)
+        for name in lens.new:
+            field = target.by_name[name]
+            if field.since > kind.until or (field.until is not None and field.until <= kind.until):
+                raise SchemaError(
+                    f"{where}: field {name!r} of {target.name!r} is there in version {kind.until}, when the conversion "
+                    "begins"
+                )
         for name in lens.old:
             if target.field(name) is not None:
                 raise SchemaError(

@@ -303,6 +303,12 @@ class Schema:
         whole = [2, self.name, self.version, self.platform, timeline, releases]
         return sha256(canonical_json(whole).encode()).hexdigest()
 
+    @cached_property
+    def derived(self) -> dict[Any, Any]:
+        """What other layers derive from this object, kept as long as it lives. Not by its digest: two schemas with the
+        same digest may hold different functions in their lenses."""
+        return {}
+
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError("a schema is immutable")
 

@@ -9,16 +9,31 @@ Not here: values (``entry.py``), writing (``edits.py``), sentences (``notices.py
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from enum import Enum
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from vaultsync.limits import MAX_NAME_CHARS, MAX_VALUE_BYTES
-from vaultsync.schema.cells import Key, Raw, Scalar, faces, is_name, owner, parse_json, split_key, stamps, trashed
+from vaultsync.limits import MAX_NAME_CHARS
+from vaultsync.schema.cells import Key, Raw, faces, is_name, owner, split_key, stamps, trashed
+from vaultsync.schema.lenses import Convert
 from vaultsync.schema.types import EntryType, Field, Schema
+from vaultsync.view.chain import Climb, climb, make_steps
+from vaultsync.view.marks import Mark
 
-__all__ = ["Decision", "Judgement", "Mark", "Reason", "Status", "decide", "judge", "lineage", "primary"]
+__all__ = [
+    "Decision",
+    "Judgement",
+    "Mark",
+    "Reason",
+    "Shape",
+    "Status",
+    "conversion",
+    "decide",
+    "judge",
+    "lineage",
+    "primary",
+    "shape_of",
+]
 
 
 class Status(Enum):
@@ -59,9 +74,23 @@ class Decision(NamedTuple):
 class Shape:
     """What a lineage of types looks like at this version and platform; one object for all entries of it."""
 
-    __slots__ = ("active", "known", "line", "past", "plain", "secret", "titles")
+    __slots__ = (
+        "_place",
+        "active",
+        "computed",
+        "fallible",
+        "known",
+        "line",
+        "past",
+        "plain",
+        "secret",
+        "slotted",
+        "steps",
+        "titles",
+    )
 
     def __init__(self, schema: Schema, line: tuple[EntryType, ...]) -> None:
+        self._place = (tuple(kind.name for kind in line), schema.version, schema.platform)
         self.line = line
         """The types the entry was converted through, oldest first; the last one is shown. Empty: none is known here."""
         self.known: dict[str, Field] = {f.name: f for kind in line for f in kind.fields if schema.here(f)}
@@ -76,6 +105,43 @@ class Shape:
         texts = [f.name for f in self.active if f.kind.name == "text"]
         self.titles = tuple(sorted(texts, key=lambda name: (name != "title", name != "name")))  # stable beyond that
         """Where a title may stand, the best place first; never a secret."""
+        self.steps = make_steps(schema, line)
+        """The lenses between what is stored and what is shown, oldest first."""
+        self.fallible = any(step.fallible for step in self.steps)
+        """Whether reading calls functions that are not ours, which may fail."""
+        self.slotted = self._above({step.lens.new[0] for step in self.steps if step.lens.form == "slot"})
+        """Lists whose first element goes into a slot when the entry is created."""
+        self.computed = self._above({name for step in self.steps if step.mirrored for name in step.lens.new})
+        """Fields whose elements are named by their values."""
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        return isinstance(other, Shape) and self._place == other._place and self.line == other.line
+
+    def __hash__(self) -> int:
+        return hash(self._place)
+
+    def _above(self, names: set[str]) -> frozenset[str]:
+        """These fields and their aliases."""
+        for step in self.steps:
+            if step.lens.form == "alias" and step.lens.old[0] in names:
+                names.add(step.lens.new[0])
+        return frozenset(names)
+
+    def climb(self, raw: Raw) -> Climb:
+        """Every level of an entry of this shape."""
+        return climb(raw, self.known, self.steps)
+
+    def reaching(self, name: str) -> frozenset[str]:
+        """A shown field and all that stand for it on the levels below, the first new field of every mirror on the way
+        (which names its mark) among them."""
+        found, wanted = {name}, {name}
+        for step in reversed(self.steps):
+            if not wanted.isdisjoint(step.lens.new):
+                wanted.update(step.lens.old)
+                found.update(step.lens.old, step.lens.new[:1] if step.mirrored else ())
+        return frozenset(found)
 
 
 class Judgement(NamedTuple):
@@ -95,30 +161,6 @@ class Judgement(NamedTuple):
         return bool(self.shape.line) and not self.withheld
 
 
-class Mark(NamedTuple):
-    """``$lens/<first new field>``: what a mirror wrote down for readers that do not know it.
-
-    Canonical JSON ``[digest, lossy, [fields], rest]``: the digest of the older value, whether ``back`` loses something
-    of the newer one, every newer field, and the newer cells that stand only here.
-    """
-
-    digest: str
-    lossy: bool
-    fields: tuple[str, ...]
-    rest: Mapping[str, Scalar]
-
-    @classmethod
-    def parse(cls, stored: Scalar) -> Mark | None:
-        """The mark, or None when it is not one. Bounded by length before anything is parsed; never raises."""
-        match parse_json(stored, max_bytes=MAX_VALUE_BYTES, max_depth=2):
-            case [str(digest), bool(lossy), [*fields], dict(rest)]:
-                names = tuple(name for name in fields if isinstance(name, str))
-                flat = not any(isinstance(value, (list, dict)) for value in rest.values())
-                if flat and len(names) == len(fields):
-                    return cls(digest, lossy, names, rest)
-        return None
-
-
 def owner_of(key: str) -> str:
     """The field that a key belongs to; total, and never longer than a name (unknown shapes have an owner too)."""
     return owner(key)[:MAX_NAME_CHARS] or "?"
@@ -133,16 +175,19 @@ def primary(raw: Raw, schema: Schema) -> str:
     name = raw.get("$type")
     if not isinstance(name, str) or not is_name(name):
         return ""
-    if (kind := schema.known(name)) is None or kind.converts is None:
+    if (converts := conversion(schema, name)) is None:
         return name  # the usual case, without reading the stamps
-    stamped, passed = stamps(raw), {name}
-    while kind is not None and kind.converts is not None:
-        target = kind.converts.to
-        if target in passed or target not in stamped or schema.known(target) is None:
-            break
-        name, kind = target, schema.known(target)
-        passed.add(target)
+    stamped = stamps(raw)
+    while converts is not None and converts.to in stamped and schema.known(converts.to) is not None:
+        name = converts.to
+        converts = conversion(schema, name)
     return name
+
+
+def conversion(schema: Schema, name: str) -> Convert | None:
+    """What this version converts a type into: nothing before the version that retires it."""
+    kind = schema.known(name)
+    return kind.converts if kind is not None and schema.retired(kind) else None
 
 
 def lineage(raw: Raw, schema: Schema, face: str) -> tuple[EntryType, ...]:
@@ -182,20 +227,27 @@ def _standing(schema: Schema, readable: frozenset[str], first: str) -> tuple[str
     return face, face in retired, bool(known), not known or len(retired) < len(known)
 
 
-@lru_cache(maxsize=64)
 def _converted_to(schema: Schema) -> dict[str, tuple[EntryType, ...]]:
-    """Type name -> the types known here that convert to it, in an order that every device agrees on."""
-    found: dict[str, tuple[EntryType, ...]] = {}
-    for name in sorted(schema.types):
-        kind = schema.known(name)
-        if kind is not None and kind.converts is not None:
-            found[kind.converts.to] = (*found.get(kind.converts.to, ()), kind)
+    """Type name -> the types that are converted to it here, in an order that every device agrees on."""
+    if (made := schema.derived.get("sources")) is not None:
+        found: dict[str, tuple[EntryType, ...]] = made
+        return found
+    found = {}
+    for name, kind in sorted(schema.types.items()):
+        if (converts := conversion(schema, name)) is not None:
+            found[converts.to] = (*found.get(converts.to, ()), kind)
+    schema.derived["sources"] = found
     return found
 
 
-@lru_cache(maxsize=1024)
-def _shape(schema: Schema, names: tuple[str, ...]) -> Shape:
-    return Shape(schema, tuple(schema.types[name] for name in names))
+def shape_of(raw: Raw, schema: Schema, face: str) -> Shape:
+    """What an entry looks like, read as a type; of nothing when that is not known here."""
+    line = lineage(raw, schema, face)
+    shapes: dict[tuple[str, ...], Shape] = schema.derived.setdefault("shapes", {})
+    names = tuple(kind.name for kind in line)
+    if (found := shapes.get(names)) is None:
+        found = shapes[names] = Shape(schema, line)
+    return found
 
 
 def decide(raw: Raw, schema: Schema) -> Decision:
@@ -209,10 +261,9 @@ def judge(raw: Raw, schema: Schema) -> Judgement:
     first = primary(raw, schema)
     readable = _readable(faces(raw) if "$face/" in marks else frozenset(), first)
     face, archived, known_here, counts = _standing(schema, readable, first)
-    line = lineage(raw, schema, face) if face else ()
-    shape = _shape(schema, tuple(kind.name for kind in line))
+    shape = shape_of(raw, schema, face or "")
     unknown, covered = _unknown(raw, shape)
-    broken = _broken(raw, schema, line)
+    broken = frozenset(shape.climb(raw).broken) if shape.fallible else frozenset[str]()
     critical = {raw.get(f"$critical/{name}") for name in unknown} if unknown else set()
     dead = "$deleted/" in marks and trashed(raw)
     withheld, locked = "read" in critical, bool(critical & {"read", "write"})
@@ -265,8 +316,3 @@ def _unknown(raw: Raw, shape: Shape) -> tuple[frozenset[str], frozenset[str]]:
         elif split.sep != "@" and ((field := known.get(split.name)) is None or not field.kind.fits(split, value)):
             unknown.add(split.name)
     return frozenset(unknown), frozenset(covered)
-
-
-def _broken(raw: Raw, schema: Schema, line: tuple[EntryType, ...]) -> frozenset[str]:
-    """Targets of lenses that break a law on what is stored. The chain of a lineage is empty until lenses exist."""
-    return frozenset()

@@ -13,11 +13,15 @@ from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from vaultsync.errors import NotEditable, RetiredField, UnknownField, UnknownType, UsageError, WrongKind
-from vaultsync.schema.cells import GONE, Ops, Raw, deleted, next_edit, owner, split_key, trashed, vector_json
-from vaultsync.schema.kind import KindMismatch
+from vaultsync.schema.cells import GONE, Ops, Raw, Scalar, deleted, next_edit, owner, split_key, trashed, vector_json
+from vaultsync.schema.kind import Kind, KindMismatch
+from vaultsync.schema.kinds import OLD, ItemsKind, NoteKind, TagsKind
+from vaultsync.schema.spelling import applied, renamed
 from vaultsync.schema.types import EntryType, Field, Schema
-from vaultsync.view.decide import Judgement, Reason, Status, judge
+from vaultsync.view.chain import Broken
+from vaultsync.view.decide import Judgement, Reason, Shape, Status, judge
 from vaultsync.view.entry import Conflict, Entry
+from vaultsync.view.settle import differs, settle
 from vaultsync.view.words import listing, near, platforms
 
 __all__ = ["plan_add", "plan_delete", "plan_purge", "plan_resolve", "plan_restore", "plan_update"]
@@ -48,9 +52,10 @@ def plan_add(
     ops[f"$schema/{type}/{kind.since}"] = True
     if source is not None:
         ops["$source"] = source
-    fields = _fields(schema, kind, values, f"new {kind.label}")
-    # A slot's first element will take its fixed id here, and only here: when an entry is created.
-    cells = _write(fields, values, {}, None, f"new {kind.label}", schema, new_id)
+    judgement, place = judge(_stored(ops), schema), f"new {kind.label}"
+    fields = _fields(schema, kind, values, place)
+    pen = _Pen({}, judgement, schema, place, new_id, creating=True)
+    cells = pen.write(fields, values, None)
     return ops | cells | _sign(cells, {}, (kind,)) | _touch({}, incarnation, now_ms)
 
 
@@ -78,8 +83,8 @@ def plan_update(
     face = judgement.shape.line[-1]
     place = f"{face.label} {entry_id}"
     fields = _fields(schema, face, values, place)
-    cells = _write(fields, values, raw, None if seen is None else seen._raw, place, schema, new_id)
-    cells = _changes(_settle(cells, raw, judgement, schema), raw)
+    _refuse_broken(fields, judgement, place)
+    cells = _Pen(raw, judgement, schema, place, new_id).write(fields, values, seen)
     if not cells:
         return {}
     return cells | _sign(cells, raw, judgement.shape.line) | _touch(raw, incarnation, now_ms)
@@ -111,34 +116,36 @@ def plan_resolve(
     again as they read now, which overwrites the others. Always an edit, even when the winner is chosen. Raises as
     ``plan_update``.
     """
-    value: Any = choice
+    judgement = judge(raw, schema)
+    shape = judgement.shape
+    if isinstance(choice, Conflict) and owner(choice.key) not in (reaching := shape.reaching(name)):
+        raise UsageError(f"entry {entry_id}: the chosen value belongs to field {owner(choice.key)!r}, not {name!r}")
+    alone = isinstance(choice, Conflict) and choice.element is not None  # one item or line: the others stay
+    value = None if alone else choice.value if isinstance(choice, Conflict) else choice
+    ops = plan_update(  # the refusals are the same: not editable, unknown, retired
+        entry_id, raw, schema, {name: value}, seen=None, incarnation=incarnation, now_ms=now_ms, new_id=new_id
+    )
+    ops.pop(f"$edited/{incarnation}", None)
+    if alone:
+        place = f"{shape.line[-1].label} {entry_id}"
+        cells = _Pen(raw, judgement, schema, place, new_id).put(_element(shape.known[name].kind, name, choice))
+        ops = cells | _sign(cells, raw, shape.line)
     forced: Ops = {}
-    if isinstance(choice, Conflict):
-        if owner(choice.key) != name:
-            raise UsageError(f"entry {entry_id}: the chosen value belongs to field {owner(choice.key)!r}, not {name!r}")
-        if choice.element is None:
-            value = choice.value
-        else:  # one item or line of a collection: the others stay as they are
-            forced[choice.key] = choice.stored
-            value = _NOTHING_ELSE
-    touched = f"$edited/{incarnation}"
-    ops: Ops = {}
-    if value is not _NOTHING_ELSE:
-        ops = plan_update(
-            entry_id, raw, schema, {name: value}, seen=None, incarnation=incarnation, now_ms=now_ms, new_id=new_id
-        )
-        ops.pop(touched, None)
-    else:
-        plan_update(  # the same refusals: not editable, unknown, retired
-            entry_id, raw, schema, {name: None}, seen=None, incarnation=incarnation, now_ms=now_ms, new_id=new_id
-        )
+    reaching = shape.reaching(name)
     for key in sorted(conflicting):
-        if owner(key) == name and key not in ops:
-            forced.setdefault(key, raw.get(key, GONE))
+        if (key.removeprefix("$lens/") if key.startswith("$lens/") else owner(key)) in reaching and key not in ops:
+            forced[key] = raw.get(key, GONE)
+    if alone and not shape.steps:  # also when it reads so already: the others are overwritten
+        forced[choice.key] = choice.stored
     return forced | ops | _touch(raw, incarnation, now_ms)
 
 
-_NOTHING_ELSE = object()
+def _element(kind: Kind, name: str, choice: Conflict) -> Ops:
+    """The cell of one tag, item or line of a shown field."""
+    if isinstance(kind, TagsKind):
+        return {f"{name}/{choice.element}": True}
+    stored: Scalar = kind.inner.encode(choice.value) if isinstance(kind, ItemsKind | NoteKind) else choice.stored
+    return {name if isinstance(kind, NoteKind) and choice.element == OLD else f"{name}/{choice.element}": stored}
 
 
 def plan_restore(raw: Raw, incarnation: str, now_ms: int) -> Ops:
@@ -157,29 +164,75 @@ def plan_purge(raw: Raw, incarnation: str) -> Ops:
 
 
 # ---- the parts of an edit ---------------------------------------------------------------------------------------
-def _write(
-    fields: list[Field],
-    values: Values,
-    raw: Raw,
-    seen: Raw | None,
-    place: str,
-    schema: Schema,
-    new_id: Callable[[], str],
-) -> Ops:
-    """Cell changes of every field given, in the order of the declaration."""
-    ops: Ops = {}
-    for field in fields:
-        now = _cells(raw, field.name)
-        known = None if seen is None else _cells(seen, field.name)
-        try:
-            ops |= field.kind.write(field.name, now, values[field.name], seen=known, new_id=new_id)
-        except KindMismatch as error:
-            hint = _HINTS.get(field.kind.name.partition("(")[0], "")
-            raise WrongKind(
-                f"{place}, field {field.name!r}: expected {error.expected}, given {error.given} "
-                f"({schema.name} {schema.release(schema.version)}).{hint}"
-            ) from None
-    return ops
+class _Pen:
+    """Turns what a person wants of shown fields into operations on what is stored, for one edit."""
+
+    def __init__(
+        self,
+        raw: Raw,
+        judgement: Judgement,
+        schema: Schema,
+        place: str,
+        new_id: Callable[[], str],
+        *,
+        creating: bool = False,
+    ) -> None:
+        self.raw = raw
+        self.shape: Shape = judgement.shape
+        self.schema = schema
+        self.place = place
+        self.new_id = new_id
+        self.creating = creating
+        self.climbed = self.shape.climb(raw) if self.shape.steps else None
+
+    def write(self, fields: list[Field], values: Values, seen: Entry | None) -> Ops:
+        """What changes when these fields get these values."""
+        now = self.raw if self.climbed is None else self.climbed.top
+        known = None if seen is None else seen._cells()
+        ops: Ops = {}
+        for field in fields:
+            before = None if known is None else _cells(known, field.name)
+            try:
+                ops |= self.cells(field, values[field.name], _cells(now, field.name), before)
+            except KindMismatch as error:
+                hint = _HINTS.get(field.kind.name.partition("(")[0], "")
+                raise WrongKind(
+                    f"{self.place}, field {field.name!r}: expected {error.expected}, given {error.given} "
+                    f"({self.schema.name} {self.schema.release(self.schema.version)}).{hint}"
+                ) from None
+        return self.put(ops)
+
+    def cells(self, field: Field, value: Any, now: Raw, seen: Raw | None) -> Ops:
+        """The cells of one field, as this version shows them, that change."""
+        made: list[str] = []
+
+        def new_id() -> str:
+            made.append(self.new_id())
+            return made[-1]
+
+        if self.creating and field.name in self.shape.slotted and isinstance(field.kind, ItemsKind):
+            # Older devices show what is in the slot. Only here: two devices that fill an emptied one would collide.
+            return field.kind.write(field.name, now, value, seen=seen, new_id=new_id, first_id=OLD)
+        ops = field.kind.write(field.name, now, value, seen=seen, new_id=new_id)
+        return renamed(field.name, ops, frozenset(made), now) if field.name in self.shape.computed else ops
+
+    def put(self, ops: Ops) -> Ops:
+        """From shown cells down to the stored ones; only what differs from what is stored."""
+        if self.climbed is not None:
+            try:
+                ops = settle(self.raw, self.climbed, applied(self.climbed.top, ops))
+            except Broken as broken:
+                step = broken.step
+                names = listing([repr(name) for name in step.lens.new])
+                raise WrongKind(
+                    f"{self.place}: {names} cannot be written so: older versions have no form for it "
+                    f"(lens {step.lens.ends}, {self.schema.name} {self.schema.release(self.schema.version)})."
+                ) from None
+        return _changes(ops, self.raw)
+
+
+def _stored(ops: Ops) -> Raw:
+    return {key: value for key, value in ops.items() if value is not GONE}
 
 
 _HINTS = {
@@ -199,19 +252,9 @@ def _cells(raw: Raw, name: str) -> Raw:
     return {key: value for key, value in raw.items() if owner(key) == name}
 
 
-def _settle(cells: Ops, raw: Raw, judgement: Judgement, schema: Schema) -> Ops:
-    """From the names that are shown down to the names that are stored. The chain of lenses is empty so far, so these
-    are the same; with lenses, new cells, marks and old cells are settled here, newest lens first."""
-    return cells
-
-
 def _changes(ops: Ops, raw: Raw) -> Ops:
-    """Only what differs from what is stored; 1, 1.0 and True are not the same."""
-    return {
-        key: value
-        for key, value in ops.items()
-        if (key in raw if value is GONE else key not in raw or type(raw[key]) is not type(value) or raw[key] != value)
-    }
+    """Only what differs from what is stored."""
+    return {key: value for key, value in ops.items() if differs(raw, key, value)}
 
 
 def _sign(cells: Ops, raw: Raw, line: tuple[EntryType, ...]) -> Ops:
@@ -249,6 +292,17 @@ def _fields(schema: Schema, kind: EntryType, values: Values, place: str) -> list
         if schema.retired(field):
             raise RetiredField(f"{place}: field {name!r} {_retired(field, schema)}{_successor(kind, name, schema)}")
     return [field for field in kind.fields if field.name in values]
+
+
+def _refuse_broken(fields: list[Field], judgement: Judgement, place: str) -> None:
+    for field in fields:
+        if field.name in judgement.broken:
+            step = next(step for step in judgement.shape.steps if field.name in step.lens.new)
+            olds = listing([repr(name) for name in step.lens.old])
+            raise NotEditable(
+                f"{place}: field {field.name!r} can't be written: its translation from {olds} fails on what is stored "
+                f"(lens {step.lens.ends}). {olds} can still be read here, and edited where it is not retired."
+            )
 
 
 def _not_here(thing: EntryType | Field, schema: Schema) -> str:

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 from vaultsync.errors import UnknownField
 from vaultsync.schema.cells import Raw, Scalar, edited, split_key, stamps
 from vaultsync.schema.kind import Element
-from vaultsync.schema.kinds import OLD
 from vaultsync.schema.types import Field, Schema
 from vaultsync.view.context import Context, Masked
 from vaultsync.view.decide import Decision, Judgement, Status, judge
+from vaultsync.view.losers import represented
 from vaultsync.view.words import near
 
 __all__ = ["MASK", "Candidate", "Conflict", "Entry", "Fields", "Status", "evaluate"]
@@ -178,10 +178,11 @@ class Entry:
         """The text a person would recognise it by: its ``title`` or ``name``, else its first text; never a secret."""
         if not self._judgement.visible:
             return None
-        if self._shown is None:  # lists show titles of thousands of entries and nothing else of them
+        # Lists show titles of thousands of entries and nothing else of them.
+        if self._shown is None and not self._judgement.shape.steps:
             texts = (self._raw.get(name) for name in self._judgement.shape.titles)
             return next((text for text in texts if text and isinstance(text, str)), None)
-        return next((text for name in self._judgement.shape.titles if (text := self._shown.get(name))), None)
+        return next((text for name in self._judgement.shape.titles if (text := self.fields.get(name))), None)
 
     def __getitem__(self, name: str) -> Any:
         if name in self.fields:
@@ -206,7 +207,8 @@ class Entry:
         """The tags, items or note lines of a field with their ids, in order; () for a field without elements."""
         self[name]  # the same refusals as reading it
         field = self._judgement.shape.known[name]
-        return field.kind.elements(name, cells_by_field(self._raw, {name: field}).get(name, {}))
+        cells = self._cells() if self._judgement.shape.steps else cells_by_field(self._raw, {name: field}).get(name, {})
+        return field.kind.elements(name, cells)
 
     # ---- what is not here, and what may be done ---------------------------------------------------------------
     @property
@@ -233,25 +235,21 @@ class Entry:
     @property
     def conflicts(self) -> Mapping[str, tuple[Conflict, ...]]:
         """Values that lost against concurrent ones, by field; only of fields that are shown. Asked for when needed."""
-        found: dict[str, list[Conflict]] = {}
         if not self._judgement.visible:
             return {}
+        found: dict[str, list[Conflict]] = {}
         for key, candidates in self._context.conflicts(self.id).items():
             split = split_key(key)
             field = self._judgement.shape.known.get(split.name) if split else None
             if split is None or field is None or split.sep == "@":
                 continue
-            for candidate in candidates[1:]:  # the first one won: it is what the entry shows
-                if candidate.value is None or not field.kind.fits(split, candidate.value):
+            for value, device, version, time in candidates[1:]:  # the first one won: it is what the entry shows
+                if value is None or not field.kind.fits(split, value):
                     continue
-                value = field.kind.read(split.name, {key: candidate.value})
-                if isinstance(value, (tuple, frozenset)):
-                    value = next(iter(value), None)
-                _, device, version, time = candidate
-                secret = field.kind.is_secret
-                losers = found.setdefault(split.name, [])
-                element = split.element or (OLD if field.kind.has_elements else None)  # a note's plain key is a line
-                losers.append(Conflict(value, device, version, time, key, element, secret, candidate.value))
+                for lost in represented(self._judgement.shape, self._raw, key, value):
+                    secret = self._judgement.shape.known[lost.field].kind.is_secret
+                    conflict = Conflict(lost.value, device, version, time, key, lost.element, secret, value)
+                    found.setdefault(lost.field, []).append(conflict)
         return {name: tuple(losers) for name, losers in found.items()}
 
     @property
@@ -274,16 +272,18 @@ class Entry:
         return self._judgement.shape.known[name].kind
 
     def _decoded(self) -> tuple[Fields, Fields]:
-        """What is shown, writable and read-only, decoded when first asked for.
-
-        Here a chain of lenses will climb from the cells as stored to those that this version shows.
-        """
+        """What is shown, writable and read-only, decoded when first asked for."""
         if self._shown is None or self._retired is None:
             shape, visible = self._judgement.shape, self._judgement.visible
-            cells = cells_by_field(self._raw, shape.known) if visible else {}
+            cells = cells_by_field(self._cells(), shape.known) if visible else {}
             self._shown = _read(shape.active, cells, shape.secret)
             self._retired = _read(shape.past, cells, shape.secret)
         return self._shown, self._retired
+
+    def _cells(self) -> Raw:
+        """The cells that are shown: those that are stored, with lenses what they make of them."""
+        shape = self._judgement.shape
+        return shape.climb(self._raw).top if shape.steps else self._raw
 
     def _searchable(self) -> str:
         """Folded text of everything that may be searched, made once."""
