@@ -17,7 +17,7 @@ from vaultsync.crypto.epochs import Epoch, grant, link, linked, open_grant, reac
 from vaultsync.crypto.keys import Chain, DeviceKeys, DevicePublic, EpochKey
 from vaultsync.crypto.roster_entry import Claim, Op, build, context_of, entry_hash, prove_renewal
 from vaultsync.crypto.roster_log import RosterLog
-from vaultsync.crypto.roster_view import Member, RevokedChain, View, derive, marks_of
+from vaultsync.crypto.roster_view import Member, RevokedChain, View, derive, marks_of, past
 from vaultsync.errors import BadSeal, UnknownChain, UpdateRequired, UsageError
 
 __all__ = ["Claim", "Frontier", "Member", "RevokedChain", "Roster"]
@@ -267,6 +267,10 @@ class Roster(RosterLog):
             for entry in self.log
             if entry.epoch is not None and entry.epoch.id == newer
         )
+
+    def builds_on(self, head: bytes, older: bytes) -> bool:
+        """Whether the second entry is an ancestor of the first (and not the same). False for unknown ones."""
+        return head != older and head in self._known and older in past(head, self._known)
 
     # ---- epoch keys ---------------------------------------------------------------------------------------------
 
