@@ -13,7 +13,19 @@ from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from vaultsync.errors import NotEditable, RetiredField, UnknownField, UnknownType, UsageError, WrongKind
-from vaultsync.schema.cells import GONE, Ops, Raw, Scalar, deleted, next_edit, owner, split_key, trashed, vector_json
+from vaultsync.schema.cells import (
+    GONE,
+    Ops,
+    Raw,
+    Scalar,
+    deleted,
+    edited,
+    next_edit,
+    owner,
+    split_key,
+    trashed,
+    vector_json,
+)
 from vaultsync.schema.kind import Kind, KindMismatch
 from vaultsync.schema.kinds import OLD, ItemsKind, NoteKind, TagsKind
 from vaultsync.schema.spelling import applied, renamed
@@ -95,7 +107,12 @@ def plan_delete(raw: Raw, incarnation: str, *, seen: Entry | None = None) -> Ops
     elsewhere meanwhile wins. {} if it is trashed already."""
     if trashed(raw):
         return {}
-    return _changes({f"$deleted/{incarnation}": vector_json(raw if seen is None else seen.raw)}, raw)
+    mine = f"$deleted/{incarnation}"
+    covered = dict(edited(raw if seen is None else seen.raw))
+    for earlier in deleted({mine: raw.get(mine)}):  # what this device deleted before stays covered
+        for who, count in earlier.items():
+            covered[who] = max(count, covered.get(who, count))
+    return _changes({mine: vector_json({f"$edited/{who}": count for who, count in covered.items()})}, raw)
 
 
 def plan_resolve(
@@ -297,7 +314,7 @@ def _fields(schema: Schema, kind: EntryType, values: Values, place: str) -> list
 def _refuse_broken(fields: list[Field], judgement: Judgement, place: str) -> None:
     for field in fields:
         if field.name in judgement.broken:
-            step = next(step for step in judgement.shape.steps if field.name in step.lens.new)
+            step = judgement.shape.made_by(field.name)
             olds = listing([repr(name) for name in step.lens.old])
             raise NotEditable(
                 f"{place}: field {field.name!r} can't be written: its translation from {olds} fails on what is stored "
