@@ -81,6 +81,7 @@ class Masked:
     versions: tuple[int, int] | None = None  # the version needed lies between these; None: not a matter of version
     platforms: frozenset[str] = frozenset()  # where it is shown, if it is the platform
     release: str | None = None  # what people call the version that surely shows it
+    lens: str | None = None  # the translation that fails on what is stored, "email -> emails"
 
     def __str__(self) -> str:
         return "••••"
@@ -88,6 +89,7 @@ class Masked:
     def __repr__(self) -> str:
         needs = [f"needs {self.release} or later"] if self.versions else []
         needs += [f"available on {platforms(self.platforms)}"] if self.platforms else []
+        needs += [f"the translation {self.lens} fails"] if self.lens else []
         return f"<{self.label} •••• {' and '.join(needs) or 'cannot be shown here'}>"
 
 
@@ -110,6 +112,8 @@ class Context:
     """Entry id -> stored key -> the values that stand there, the winner first."""
     drift: tuple[Drift, ...] = ()
     last_version: int | None = None  # the newest schema version that this device ever ran
+    device_of: Callable[[str], Device | None] | None = None
+    """Incarnation (lowercase hex) -> the device whose it is, where roster and census tell."""
 
     # ---- names ------------------------------------------------------------------------------------------------
     def type_label(self, name: str, schema: Schema) -> str:

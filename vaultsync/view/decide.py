@@ -17,7 +17,7 @@ from vaultsync.limits import MAX_NAME_CHARS
 from vaultsync.schema.cells import Key, Raw, faces, is_name, owner, split_key, stamps, trashed
 from vaultsync.schema.lenses import Convert
 from vaultsync.schema.types import EntryType, Field, Schema
-from vaultsync.view.chain import Climb, climb, make_steps
+from vaultsync.view.chain import Climb, Step, climb, make_steps
 from vaultsync.view.marks import Mark
 
 __all__ = [
@@ -132,6 +132,10 @@ class Shape:
     def climb(self, raw: Raw) -> Climb:
         """Every level of an entry of this shape."""
         return climb(raw, self.known, self.steps)
+
+    def made_by(self, name: str) -> Step:
+        """The lens that gives a field."""
+        return next(step for step in self.steps if name in step.lens.new)
 
     def reaching(self, name: str) -> frozenset[str]:
         """A shown field and all that stand for it on the levels below, the first new field of every mirror on the way

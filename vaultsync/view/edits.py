@@ -314,7 +314,7 @@ def _fields(schema: Schema, kind: EntryType, values: Values, place: str) -> list
 def _refuse_broken(fields: list[Field], judgement: Judgement, place: str) -> None:
     for field in fields:
         if field.name in judgement.broken:
-            step = next(step for step in judgement.shape.steps if field.name in step.lens.new)
+            step = judgement.shape.made_by(field.name)
             olds = listing([repr(name) for name in step.lens.old])
             raise NotEditable(
                 f"{place}: field {field.name!r} can't be written: its translation from {olds} fails on what is stored "

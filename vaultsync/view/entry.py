@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from vaultsync.errors import UnknownField
@@ -221,9 +222,13 @@ class Entry:
     @property
     def missing(self) -> Mapping[str, Masked]:
         """What a person should know is not shown: the unknown that nothing shown covers, and broken translations."""
-        context, schema = self._context, self._schema
-        names = self._judgement.decision.missing
-        return {name: context.masked(name, self._judgement.readable, self._raw, schema) for name in names}
+        context, schema, judgement = self._context, self._schema, self._judgement
+        found: dict[str, Masked] = {}
+        for name in judgement.decision.missing:
+            found[name] = context.masked(name, judgement.readable, self._raw, schema)
+            if name in judgement.broken:
+                found[name] = replace(found[name], lens=judgement.shape.made_by(name).lens.ends)
+        return found
 
     @property
     def writable(self) -> frozenset[str]:

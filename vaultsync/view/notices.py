@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from vaultsync.schema.cells import stamps
 from vaultsync.schema.types import Schema
-from vaultsync.view.context import Context, Need, newer_stamps
+from vaultsync.view.context import Context, Device, Need, newer_stamps
 from vaultsync.view.decide import Reason, Status
 from vaultsync.view.entry import Entry
 from vaultsync.view.words import clean, count, listing, platforms
@@ -38,12 +38,14 @@ class Fact(NamedTuple):
     """What one entry adds to the notices. With ``reason`` "" it counts the entry itself, once for its kind."""
 
     kind: str
-    reason: str = ""  # "version", "platform", "critical", "unreadable"
+    reason: str = ""  # "version", "platform", "critical", "unreadable", "lens"
     type: str = ""  # as shown, or as stored if it is not shown
     origin: str = ""  # the primary type as stored
     field: str = ""
     low: int = 0  # the stamps that are newer than this device, lowest and highest; 0: none
     high: int = 0
+    lens: str = ""  # the one that fails on it
+    writer: str = ""  # the incarnation that last edited the entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,8 @@ class Part:
     field: str | None = None
     field_label: str | None = None
     text: str = ""
+    lens: str | None = None  # the translation that fails on them, "email -> emails"
+    writers: tuple[str, ...] = ()  # names of the person's devices that last edited them, where that is known of all
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,20 +110,24 @@ def facts(entry: Entry, schema: Schema) -> list[Fact]:
     if decision.status is Status.ARCHIVED:
         return [Fact("archived"), Fact("archived", "retired", entry.type, origin)]
     low, high = newer_stamps(entry._raw, schema)
+    writer = entry.modified_by or ""
     if decision.status is Status.FLAGGED:
         found = [Fact("flagged")]
         for name in decision.missing:
-            known = name in judgement.shape.known
-            found.append(
-                Fact("flagged", "unreadable", entry.type, origin, name)
-                if known
-                else Fact("flagged", "missing", entry.type, origin, name, low, high)
-            )
+            fact = Fact("flagged", "missing", entry.type, origin, name, low, high, writer=writer)
+            if name in judgement.broken:
+                lens = judgement.shape.made_by(name).lens.ends
+                fact = fact._replace(reason="lens", low=0, high=0, lens=lens)
+            elif name in judgement.shape.known:
+                fact = fact._replace(reason="unreadable", low=0, high=0)
+            found.append(fact)
         return found
     found = [Fact("hidden")]
     if decision.reason == Reason.CRITICAL:
         withholding = sorted(n for n in judgement.unknown if entry._raw.get(f"$critical/{n}") == "read")
-        return found + [Fact("hidden", "critical", entry.type, origin, n, low, high) for n in withholding]
+        return found + [
+            Fact("hidden", "critical", entry.type, origin, n, low, high, writer=writer) for n in withholding
+        ]
     if decision.reason == Reason.PLATFORM:
         shown = next((t for t in sorted(judgement.readable, key=lambda t: t != origin) if schema.known(t)), origin)
         return [*found, Fact("hidden", "platform", shown, origin)]
@@ -137,22 +145,28 @@ class _Group(NamedTuple):
     need: Need
     field: str = ""
     field_label: str = ""
+    lens: str = ""
 
 
 def notices(sums: Iterable[tuple[Fact, int]], schema: Schema, context: Context) -> tuple[Notice, ...]:
     """The notices for these sums, the most urgent first."""
     totals: dict[str, int] = {}
     groups: dict[str, dict[_Group, int]] = {}
+    writers: dict[tuple[str, _Group], set[str]] = {}
     for fact, number in sums:
         if not fact.reason:
             totals[fact.kind] = number
             continue
         group, found = _group(fact, schema, context), groups.setdefault(fact.kind, {})
         found[group] = found.get(group, 0) + number
+        writers.setdefault((fact.kind, group), set()).add(fact.writer)
     made = [_downgrade(schema, context)]
     for kind, make in (("hidden", _hidden), ("flagged", _flagged), ("archived", _archived)):
         if kind in totals:
-            parts = [_part(group, number, schema, context) for group, number in groups.get(kind, {}).items()]
+            parts = [
+                _part(group, number, writers[kind, group], schema, context)
+                for group, number in groups.get(kind, {}).items()
+            ]
             made.append(make(totals[kind], sorted(parts, key=lambda part: (-part.count, part.text))))
     return (*(notice for notice in made if notice), *_drift(schema, context))
 
@@ -163,18 +177,22 @@ def _group(fact: Fact, schema: Schema, context: Context) -> _Group:
     if not fact.field:
         return _Group(fact.reason, fact.type, label, context.need_type(fact.type, fact.low, schema))
     need = Need()
-    if fact.reason != "unreadable":
+    if fact.reason not in ("unreadable", "lens"):
         need = context.need_field(fact.field, types, (fact.low, fact.high), schema)
-    return _Group(fact.reason, fact.type, label, need, fact.field, context.field_label(fact.field, types, schema))
+    name = context.field_label(fact.field, types, schema)
+    return _Group(fact.reason, fact.type, label, need, fact.field, name, fact.lens)
 
 
-def _part(group: _Group, number: int, schema: Schema, context: Context) -> Part:
+def _part(group: _Group, number: int, writers: set[str], schema: Schema, context: Context) -> Part:
     need, some, many = group.need, count(number, group.label), number != 1
     able, them = context.able(need), "them" if many else "it"
     if group.reason == "retired":
         words, able = some + (f" (retired in {context.release(need.until, schema)})" if need.until else ""), ()
     elif group.reason == "unreadable":
         words, able = f"{group.field_label} of {some} can't be read", ()
+    elif group.reason == "lens":
+        words = f"{group.field_label} of {some} can't be read: the translation {group.lens} fails on {them}"
+        words, able = f"{words}, and what it is made from is shown instead", ()
     elif group.reason == "critical":
         words = f"{some} {'hold' if many else 'holds'} {group.field_label}, which {_needs(need, schema, context)}"
     elif group.field:
@@ -183,6 +201,9 @@ def _part(group: _Group, number: int, schema: Schema, context: Context) -> Part:
         words = f"{some} {_needs(need, schema, context, many=many)}"
     if able:
         words += f" ({listing(able)} can {'show' if group.reason == 'missing' else 'open'} {them})"
+    authors = _authors(writers, context) if group.field else ()
+    if authors:
+        words += f", last edited on {listing([_author(each, group, schema, context) for each in authors])}"
     reason = group.reason
     if reason == "missing":
         reason = Reason.PLATFORM if need.elsewhere(schema) and not need.versions(schema) else Reason.VERSION
@@ -197,7 +218,27 @@ def _part(group: _Group, number: int, schema: Schema, context: Context) -> Part:
         group.field or None,
         group.field_label or None,
         words,
+        group.lens or None,
+        tuple(each.name for each in authors),
     )
+
+
+def _authors(writers: set[str], context: Context) -> tuple[Device, ...]:
+    """The devices that last edited these entries; none when that is not known of all, or they are many."""
+    found = [context.device_of(writer) if writer and context.device_of else None for writer in writers]
+    devices = {each for each in found if each is not None}
+    return (
+        tuple(sorted(devices, key=lambda each: (each.name, each.id))) if None not in found and len(devices) < 4 else ()
+    )
+
+
+def _author(device: Device, group: _Group, schema: Schema, context: Context) -> str:
+    """``Phone with 9.2, which does not know Emails``."""
+    kind = schema.types.get(group.type)
+    field = kind.field(group.field) if kind is not None else None
+    since = field.since if field is not None else group.need.low
+    text = f"{device.name} with {device.release or context.release(device.version, schema)}"
+    return f"{text}, which does not know {group.field_label}" if device.version < since else text
 
 
 def _needs(need: Need, schema: Schema, context: Context, *, many: bool = False) -> str:
