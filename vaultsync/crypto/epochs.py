@@ -19,7 +19,7 @@ from vaultsync.errors import BadSeal
 
 __all__ = ["Epoch", "Grant", "Link", "grant", "link", "linked", "open_grant", "open_links", "reachable"]
 
-_SEALED_GRANT: Final = 1120 + 32 + p.TAG
+SEALED_GRANT: Final = 1120 + 32 + p.TAG
 _SEALED_LINK: Final = p.COMMITMENT + 32 + p.TAG
 
 
@@ -49,7 +49,7 @@ class Grant(NamedTuple):
     sealed: bytes
 
 
-GRANTS: Final = many(row(octets(32), octets(16), octets(_SEALED_GRANT)), limits.MAX_GRANTS, least=1)
+GRANTS: Final = many(row(octets(32), octets(16), octets(SEALED_GRANT)), limits.MAX_GRANTS, least=1)
 EPOCH: Final = row(octets(32), many(row(octets(32), octets(_SEALED_LINK)), limits.MAX_ROSTER_PREV))
 
 

@@ -17,15 +17,13 @@ from typing import Final
 
 from vaultsync import limits
 from vaultsync.crypto import primitives as p
+from vaultsync.crypto.crockford import ALPHABET, SEPARATORS, VALUES
 from vaultsync.crypto.keys import Secret
 from vaultsync.errors import UpdateRequired, WrongCode
 
 __all__ = ["CODE_VERSION", "AccountSecrets", "RecoveryCode"]
 
 CODE_VERSION: Final = 1
-_ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-_VALUES: Final = {char: value for value, char in enumerate(_ALPHABET)} | {"I": 1, "L": 1, "O": 0}
-_SEPARATORS: Final = frozenset(" \t\r\n-_.\u00a0\u00ad\u2010\u2011\u2012\u2013\u2014\u2212\u202f")
 _CHARS: Final = 30
 _MODULUS: Final = (1 << 17) - 1
 
@@ -64,14 +62,14 @@ class RecoveryCode(Secret):
 
         Raises :class:`WrongCode` when it is misspelt, :class:`UpdateRequired` for one of a newer version.
         """
-        chars = [char for char in text[: limits.MAX_CODE_CHARS + 1].upper() if char not in _SEPARATORS]
+        chars = [char for char in text[: limits.MAX_CODE_CHARS + 1].upper() if char not in SEPARATORS]
         if len(text) > limits.MAX_CODE_CHARS or len(chars) != _CHARS:
             raise WrongCode(f"a recovery code has {_CHARS} letters and digits; {len(chars)} were given")
-        if any(char not in _VALUES for char in chars):
+        if any(char not in VALUES for char in chars):
             raise WrongCode("the recovery code holds a character that codes do not have")
         number = 0
         for char in chars:
-            number = number << 5 | _VALUES[char]
+            number = number << 5 | VALUES[char]
         if number % _MODULUS or number & _MODULUS == _MODULUS:
             raise WrongCode("the recovery code is misspelt: compare it with the printed one")
         version = number >> 145
@@ -82,7 +80,7 @@ class RecoveryCode(Secret):
     def __str__(self) -> str:
         data = self.version << 128 | int.from_bytes(self._bits, "big")
         number = data << 17 | -data % _MODULUS  # 2**17 is 1 to this modulus
-        chars = [_ALPHABET[number >> shift & 31] for shift in range(145, -1, -5)]
+        chars = [ALPHABET[number >> shift & 31] for shift in range(145, -1, -5)]
         return "-".join("".join(chars[at : at + 5]) for at in range(0, _CHARS, 5))
 
     def to_bytes(self) -> bytes:
