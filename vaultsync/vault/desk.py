@@ -24,6 +24,7 @@ from vaultsync.vault.picture import Picture
 from vaultsync.view.edits import plan_add, plan_delete, plan_purge, plan_resolve, plan_restore, plan_update
 from vaultsync.view.entry import Entry, evaluate
 from vaultsync.view.picture import View
+from vaultsync.view.words import count
 
 __all__ = ["Desk", "Quota"]
 
@@ -266,8 +267,8 @@ class Desk:
         view = self.view()
         if view.counted >= limit:
             raise QuotaExceeded(
-                f"this vault holds {view.counted} entries that count, and its limit is {limit}: "
-                "delete some, or raise the limit"
+                f"this vault holds {count(view.counted, 'entry')} that {'counts' if view.counted == 1 else 'count'}, "
+                f"and its limit is {limit:,}: delete some, or raise the limit"
             )
 
     def _element_id(self) -> str:
