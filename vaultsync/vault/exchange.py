@@ -110,11 +110,11 @@ class Exchange:
                 self._put_roster(missing)
                 self._put_account()
                 self._put_blobs(stop)
-                pack_own(self._ledger, self._identity, self._environment)
-                self._tell_sealed(core)
+                self._pack(core)
             self._list(core)
-            while decision := core.decide():
-                self._carry_out(core, decision, stop)
+            self._work_off(core, stop)
+            if not receive_only and self._pack(core):  # what came in was put right where it did not fit: send that too
+                self._work_off(core, stop)
         except BaseException:
             self._core = None  # what was handed out has no outcome: begin anew from the store
             self._parcels.clear()
@@ -132,6 +132,15 @@ class Exchange:
             tuple(tally.quarantined),
             tuple(tally.findings),
         )
+
+    def _work_off(self, core: Core, stop: threading.Event | None) -> None:
+        while decision := core.decide():
+            self._carry_out(core, decision, stop)
+
+    def _pack(self, core: Core) -> int:
+        packed = pack_own(self._ledger, self._identity, self._environment)
+        self._tell_sealed(core)
+        return packed
 
     # ---- beginning --------------------------------------------------------------------------------------------
     def _ready_core(self) -> Core:

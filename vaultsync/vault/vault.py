@@ -43,14 +43,18 @@ from vaultsync.vault.picture import Picture
 from vaultsync.vault.provenance import Provenance, Revision
 from vaultsync.vault.syncing import Status, Syncing
 from vaultsync.vault.unlocking import Secrets
+from vaultsync.vault.upgrade import UpgradePlan, make_plan
 from vaultsync.view.context import Device
 from vaultsync.view.entry import Conflict, Entry
 from vaultsync.view.picture import View
+from vaultsync.view.upkeep import needs_upkeep, repair
 
 __all__ = ["Vault"]
 
 LAST_VERSION = "last_version"
 CENSUS_WRITTEN = "census_written"
+REPAIRED = "repaired"
+"""State: digest of the schema under which every entry was looked at for repairs."""
 
 
 class Vault:
@@ -108,6 +112,7 @@ class Vault:
         self._seen_news = ledger.news
         if not self._desk.read_only:
             self._announce(last_version)
+            self._repair_all()
 
     # ---- making, opening, joining -----------------------------------------------------------------------------
     @classmethod
@@ -344,6 +349,17 @@ class Vault:
             raise UnknownField(f"{seen.label} {seen.id} has no file attached{f' in {field!r}' if field else ''}")
         return read_attachment(self._ledger, self._identity, self._syncing.remote, seen, references[chosen])
 
+    # ---- upgrading --------------------------------------------------------------------------------------------
+    def upgrade_plan(self) -> UpgradePlan:
+        """What could be done with the entries of types that are retired here: a dry run, see `UpgradePlan`.
+
+        Until somebody applies a plan, they stay archived and go on syncing.
+        """
+        self._check_open()
+        self._picture.current()
+        census_rows, now = self._picture.context.census, self._environment.now_ms()
+        return make_plan(self._desk, self._ledger, self.schema, self.view, census_rows, self._identity.device_id, now)
+
     # ---- in and out -------------------------------------------------------------------------------------------
     def import_file(self, path: str | os.PathLike[str], /, *, format: str | None = None) -> ImportReport:
         """Import another application's export. Importing it again adds nothing twice. Raises `ImportFailed`."""
@@ -467,7 +483,18 @@ class Vault:
         self._bus.tell(Event(EventKind.EDITED, entries))
 
     def _after_merge(self, entries: frozenset[str]) -> None:
+        if needs_upkeep(self.schema):
+            self._desk.upkeep(entries, repair)
         self._bus.tell(Event(EventKind.MERGED, entries))
+
+    def _repair_all(self) -> None:
+        """Once for every schema: one that knows a lens for the first time finds what older devices left behind."""
+        digest = self.schema.digest.encode()
+        if not needs_upkeep(self.schema) or self._ledger.state(REPAIRED) == digest:
+            return
+        self._desk.upkeep(self._ledger.engine.entry_ids(), repair)
+        with self._ledger.write() as transaction:
+            transaction.set_state(REPAIRED, digest)
 
     def _look_elsewhere(self) -> None:
         """Called by the background thread at every turn."""
