@@ -32,6 +32,7 @@ SEED = int(os.environ.get("VAULTSYNC_SEED", "1"))
 INVENTED = HISTORIES // 5
 """Histories over the schemas of ``strategies``, whose acts Hypothesis draws and shrinks."""
 CHUNK = 20
+STEPS = 40
 
 
 @pytest.mark.parametrize("first", range(SEED, SEED + HISTORIES - INVENTED, CHUNK))
@@ -40,7 +41,7 @@ def test_histories_from_seeds(first: int) -> None:
     tally: Counter[str] = Counter()
     last = min(first + CHUNK, SEED + HISTORIES - INVENTED)
     for seed in range(first, last):
-        tally += simulate(seed)
+        tally += simulate(seed, steps=STEPS)
     print(f"seeds {first} to {last - 1}:", "; ".join(f"{name} {count}" for name, count in sorted(tally.items())))
     assert tally["clean facts"] > 100
     assert tally["act sync"] > 100

@@ -7,6 +7,7 @@ import hashlib
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 from vaultsync.crypto.account import TEST_VERSION, VERSION, AccountContents, AccountKey, slot_number, slot_version
 from vaultsync.crypto.keys import DeviceKeys
@@ -94,8 +95,15 @@ def open_store(path: str | os.PathLike[str], secrets: Secrets, environment: Envi
 
 
 def load_identity(ledger: Ledger) -> Identity:
-    """What the store says of this device now. Raises `DamagedStore`."""
-    return Identity.load(ledger.state("identity"), ledger.state("account"), ledger.states("roster/"))
+    """What the store says of this device now; verified again only when that changed. Raises `DamagedStore`."""
+    rows = (ledger.state("identity"), ledger.state("account"), ledger.states("roster/"))
+    held = _loaded.get(ledger)
+    if held is None or held[0] != rows:
+        held = _loaded[ledger] = (rows, Identity.load(*rows))
+    return held[1]
+
+
+_loaded: WeakKeyDictionary[Ledger, tuple[object, Identity]] = WeakKeyDictionary()
 
 
 def discard(path: str | os.PathLike[str]) -> None:

@@ -1,0 +1,85 @@
+"""A device without store, keys or remote: the real document, one local schema, and what its person has seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import count
+from typing import Any
+
+from vaultsync.document.engine import DELETED, Edit, Engine
+from vaultsync.document.layout import ENTRIES
+from vaultsync.schema.cells import GONE, Ops, Raw
+from vaultsync.schema.types import Schema
+from vaultsync.testing.rehearsal.truth import Act
+from vaultsync.view.context import Context
+from vaultsync.view.entry import Candidate, Entry, evaluate
+
+__all__ = ["Device", "entry_id"]
+
+
+def entry_id(number: int) -> str:
+    """The id of an entry, as the document wants it."""
+    return f"{number:026d}"
+
+
+class Device:
+    """One installation."""
+
+    def __init__(self, number: int, schema: Schema) -> None:
+        self.number = number
+        self.schema = schema
+        self.actor = bytes([number + 1]) * 16
+        self.incarnation = self.actor.hex()
+        self.engine = Engine.new()
+        self.saw = 0
+        """The acts that are known here, as bits."""
+        numbers = count(1)
+        self.new_id = lambda: f"d{number}-{next(numbers)}"
+        self._raws: dict[int, Raw] = {}
+        self._context = Context(conflicts=self.candidates)
+
+    def raw(self, number: int) -> Raw | None:
+        """An entry as it is stored, None if it is not known here."""
+        if number not in self._raws:
+            found = self.engine.read(ENTRIES, entry_id(number))
+            if found is None:
+                return None
+            self._raws[number] = found
+        return self._raws[number]
+
+    def entry(self, number: int) -> Entry:
+        """An entry as it is shown here."""
+        return self.as_at(number, self.schema)
+
+    def as_at(self, number: int, schema: Schema) -> Entry:
+        """The same, had this device another version."""
+        return evaluate(entry_id(number), self.raw(number) or {}, schema, self._context)
+
+    def candidates(self, entry: str) -> dict[str, tuple[Candidate, ...]]:
+        """What concurrent writes left, for ``entry.conflicts``."""
+        return {
+            key: tuple(Candidate(written.value, written.actor.hex()) for written in every)
+            for key, every in self.engine.conflicts(entry).items()
+        }
+
+    def commit(self, number: int, ops: Ops) -> list[Any]:
+        """Make operations of an entry a change."""
+        entry = entry_id(number)
+        self._raws.pop(number, None)
+        edits = [Edit(ENTRIES, entry, key, DELETED if value is GONE else value) for key, value in ops.items()]
+        return self.engine.commit(self.actor, edits)
+
+    def learn(self, acts: Iterable[Act]) -> set[int]:
+        """Apply what these acts wrote; the entries that were touched."""
+        changes, touched, saw = [], set[int](), self.saw
+        for act in acts:
+            if not saw & act.bit:
+                saw |= act.bit
+                changes += act.changes
+                touched.add(act.entry)
+        if changes:
+            self.engine.apply(changes)
+            for number in touched:
+                self._raws.pop(number, None)
+        self.saw = saw
+        return touched
