@@ -133,6 +133,10 @@ class Argon2Params:
     passes: int
     lanes: int
 
+    def raised_to(self, floor: Argon2Params) -> Argon2Params:
+        """At least as much as ``floor`` in memory and in passes. Lanes change no cost, and stay."""
+        return Argon2Params(max(self.memory_kib, floor.memory_kib), max(self.passes, floor.passes), self.lanes)
+
     def acceptable(self, *, allow_weak: bool = False) -> bool:
         """Within the bounds of :mod:`vaultsync.limits`. The one weak set is acceptable only where tests say so."""
         if self == WEAK_FOR_TESTS:

@@ -45,6 +45,10 @@ class LocalKey(Secret):
         """A new key for a new store (with a new id)."""
         return cls(p.draw(entropy, 16), p.draw(entropy, 32), entropy)
 
+    def renewed(self) -> LocalKey:
+        """Another key for the same store: its rows keep their places, and are sealed anew."""
+        return LocalKey(self.store_id, p.draw(self._entropy, 32), self._entropy)
+
     def to_bytes(self) -> bytes:
         """store id || key: 48 secret bytes, for the key slots."""
         return self.store_id + self._key

@@ -22,7 +22,16 @@ from vaultsync.crypto.primitives import DEFAULT, WEAK_FOR_TESTS, Argon2Params
 from vaultsync.crypto.rows import LocalKey
 from vaultsync.errors import BadSeal, DamagedStore, UpdateRequired, UsageError, WrongPassword
 
-__all__ = ["DEFAULT", "WEAK_FOR_TESTS", "Argon2Params", "make_slot", "open_slot", "slot_is_for_password"]
+__all__ = [
+    "DEFAULT",
+    "WEAK_FOR_TESTS",
+    "Argon2Params",
+    "make_slot",
+    "open_slot",
+    "rewrap",
+    "slot_is_for_password",
+    "slot_params",
+]
 
 _MAGIC: Final = b"VSS1"
 _PASSWORD: Final = 1
@@ -66,15 +75,19 @@ def open_slot(
     entropy: p.Entropy,
     password: str | None = None,
     raw_key: bytes | None = None,
+    at_least: Argon2Params | None = None,
     allow_weak: bool = False,
 ) -> LocalKey:
-    """The local key, which will draw its salts from ``entropy``.
+    """The local key, which will draw its salts from ``entropy``. ``at_least``: the costs that were accepted last time,
+    where the caller remembers them; a slot that asks for less was put back from an older file.
 
     Raises :class:`WrongPassword` for whatever does not open it (one error: wrong, of the other sort, damaged
     ciphertext), :class:`DamagedStore` for a slot that cannot be read or asks for costs outside the bounds, and
     :class:`UpdateRequired` for one of a newer format.
     """
     how, params = _read(slot, allow_weak)
+    if how == _PASSWORD and at_least is not None and params.raised_to(at_least) != params:
+        raise DamagedStore("a key slot asks for less than the key-derivation costs that this vault had")
     head = slot[:_HEAD]
     try:
         if how == _PASSWORD and password is not None:
@@ -87,6 +100,33 @@ def open_slot(
     except (BadSeal, UsageError):
         raise WrongPassword("the password or key does not open this vault") from None
     return LocalKey(plain[:16], plain[16:], entropy)
+
+
+def rewrap(
+    old_slot: bytes,
+    local_key: LocalKey,
+    *,
+    entropy: p.Entropy,
+    password: str | None = None,
+    raw_key: bytes | None = None,
+    params: Argon2Params = DEFAULT,
+    allow_weak: bool = False,
+) -> tuple[LocalKey, bytes]:
+    """Changing the local password: a new key of the same store, and its slot. Every row is sealed anew under that key,
+    and the slot replaced, in one transaction; then the file is purged of what it held before.
+
+    The costs are ``params``, and never less in any part than those of ``old_slot``. Errors as for :func:`make_slot`.
+    """
+    if slot_is_for_password(old_slot):
+        params = params.raised_to(slot_params(old_slot))
+    renewed = local_key.renewed()
+    slot = make_slot(renewed, entropy=entropy, password=password, raw_key=raw_key, params=params, allow_weak=allow_weak)
+    return renewed, slot
+
+
+def slot_params(slot: bytes) -> Argon2Params:
+    """The costs that a slot asks for (zeros for a raw key). Errors as for :func:`open_slot`."""
+    return _read(slot, allow_weak=True)[1]
 
 
 def slot_is_for_password(slot: bytes) -> bool:
