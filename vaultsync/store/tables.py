@@ -27,7 +27,7 @@ from zlib import crc32
 
 from vaultsync import limits
 from vaultsync.errors import DamagedStore, UpdateRequired, VaultNotFound
-from vaultsync.store.connection import Database, damaged
+from vaultsync.store.connection import Database, damaged, error_code
 
 __all__ = ["APPLICATION_ID", "STEPS", "VERSION", "build", "checksum", "identify", "migrate"]
 
@@ -108,8 +108,8 @@ def identify(database: Database) -> int:
     path, doing = database.path, "opening the vault"
     try:
         application = database.pragma(doing, "application_id")
-    except DamagedStore:
-        if _could_be_ours(path):
+    except DamagedStore as error:
+        if _could_be_ours(path, error.__cause__):
             raise damaged(
                 path, doing, lost="The beginning of the file cannot be read, and with it the way to everything in it."
             ) from None
@@ -129,11 +129,12 @@ def identify(database: Database) -> int:
     return version
 
 
-def _could_be_ours(path: Path) -> bool:
-    """A file of ours consists of whole pages. The file itself must not be opened here: closing it would drop SQLite's
-    locks."""
+def _could_be_ours(path: Path, error: BaseException | None) -> bool:
+    """A file of ours consists of whole pages, or SQLite knew its beginning as a database's and misses the rest. The
+    file itself must not be opened here: closing it would drop SQLite's locks."""
+    code = None if error is None else error_code(error)
     size = path.stat().st_size
-    return size > 0 and size % 4096 == 0
+    return (size > 0 and size % 4096 == 0) or (code is not None and code & 0xFF == sqlite3.SQLITE_CORRUPT)
 
 
 def migrate(database: Database, steps: tuple[tuple[str, ...], ...] = STEPS) -> None:
