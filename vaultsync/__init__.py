@@ -84,6 +84,7 @@ if TYPE_CHECKING:
     from vaultsync.vault.provenance import Revision
     from vaultsync.vault.syncing import State
     from vaultsync.vault.syncing import Status as SyncStatus
+    from vaultsync.vault.upgrade import TypePlan, UpgradePlan
     from vaultsync.vault.vault import Vault
     from vaultsync.view.entry import Conflict, Entry, Status
     from vaultsync.view.notices import Notice
@@ -119,6 +120,7 @@ _HOMES = {
     "vaultsync.vault.desk": ("Quota",),
     "vaultsync.vault.provenance": ("Revision",),
     "vaultsync.vault.syncing": ("State", "SyncStatus"),
+    "vaultsync.vault.upgrade": ("TypePlan", "UpgradePlan"),
     "vaultsync.vault.vault": ("Vault",),
     "vaultsync.view.picture": ("View",),
     "vaultsync.schema.kind": ("add", "remove"),
@@ -197,11 +199,13 @@ __all__ = [
     "StoreFailed",
     "SyncReport",
     "SyncStatus",
+    "TypePlan",
     "UnknownChain",
     "UnknownField",
     "UnknownType",
     "UnsupportedRemote",
     "UpdateRequired",
+    "UpgradePlan",
     "UsageError",
     "Vault",
     "VaultClosed",

@@ -113,8 +113,11 @@ def test_and_warns_that_some_data_of_an_entry_cannot_be_displayed(world: World) 
     assert seen.missing["emails"].release == "10.0"
     (notice,) = phone.view().notices
     assert str(notice).startswith(
-        "Some data of 1 entry can't be shown here: Emails of 1 Login needs 10.0 or later (Laptop can show it)"
+        "Some data of 1 entry can't be shown here: Emails of 1 Login needs 10.0 or later (Laptop can show it), "
+        "last edited on Laptop with 10.0."
     )
+    phone.update(github.id, username="ann")
+    assert str(phone.view().notices[0]).endswith(", last edited on Phone with 9.2, which does not know Emails.")
     assert "ann@example.org" not in f"{seen!r} {seen} {seen.missing} {notice}"
 
 

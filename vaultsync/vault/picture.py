@@ -28,12 +28,15 @@ class Picture:
         device_id: str,
         last_version: int | None,
         conflicts: Callable[[str], Mapping[str, Sequence[Candidate]]],
+        device_of: Callable[[str], Device | None],
     ) -> None:
         self._ledger = ledger
         self._schema = schema
         self._view: View | None = None
         self._stored_schemas: Mapping[str, object] = {}
-        self.context = Context(this_device=device_id, last_version=last_version, conflicts=conflicts)
+        self.context = Context(
+            this_device=device_id, last_version=last_version, conflicts=conflicts, device_of=device_of
+        )
         """What the view knows besides the entries."""
 
     def current(self) -> View:

@@ -59,6 +59,13 @@ class Provenance:
         wanted = member.id.hex()
         return next((device for device in self._context().census if device.id == wanted), None)
 
+    def device_named(self, incarnation: str) -> Device | None:
+        """The same by the incarnation's name in an entry (hex), which may be anything."""
+        try:
+            return self.device(bytes.fromhex(incarnation))
+        except ValueError:
+            return None
+
     def name(self, actor: bytes) -> str | None:
         device = self.device(actor)
         return None if device is None else device.name

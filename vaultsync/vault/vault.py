@@ -96,6 +96,7 @@ class Vault:
             device_id=identity.device_id,
             last_version=last_version,
             conflicts=self._provenance.candidates,
+            device_of=self._provenance.device_named,
         )
         self._desk = Desk(ledger, schema, self._picture, environment, self._after_edit)
         self._syncing = Syncing(
