@@ -104,6 +104,8 @@ MAX_MEMBERS: Final = 500
 """Devices of one vault, revoked ones included."""
 MAX_OBJECT_NAME_CHARS: Final = 255
 """Names of remote objects, with slashes; fits every file system and object store."""
+MAX_LISTING_BYTES: Final = 64 << 20
+"""One answer of a server that lists objects: half a million names, ten times what a vault that is tidied up ever has."""
 MAX_SETTLE_SECONDS: Final = 2.0
 """How long a folder may hold a file that is still being written before a reader reports it as incomplete."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import shutil
 import socket
@@ -75,7 +76,7 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture(scope="session")
 def dav_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("dav")
-    process, port = rclone(folder, "webdav", "--user", "ann", "--pass", "hunter2", "--dir-cache-time", "0s")
+    process, port = rclone(folder, "webdav", "--user", "ann", "--pass", "hunter2", "--dir-cache-time", "1s")
     yield Server(f"http://127.0.0.1:{port}", folder)
     stop(process)
 
@@ -140,16 +141,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.forward(body, fault)
 
     def forward(self, body: bytes, fault: Any) -> None:
-        link = http.client.HTTPConnection(self.server.target, timeout=30)
-        link.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
-        for key, value in self.headers.items():
-            if key.lower() not in ("connection", "transfer-encoding", "content-length"):
-                link.putheader(key, value)
-        link.putheader("Content-Length", str(len(body)))
-        link.endheaders(body)
-        answer = link.getresponse()
-        data = answer.read()
-        link.close()
+        with contextlib.closing(http.client.HTTPConnection(self.server.target, timeout=30)) as link:
+            link.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+            for key, value in self.headers.items():
+                if key.lower() not in ("connection", "transfer-encoding", "content-length"):
+                    link.putheader(key, value)
+            link.putheader("Content-Length", str(len(body)))
+            link.endheaders(body)
+            with link.getresponse() as answer:
+                data = answer.read()
         if fault == "lost":
             self.close_connection = True
             return

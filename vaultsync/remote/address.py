@@ -49,6 +49,10 @@ def open_remote(url: str | os.PathLike[str], *, create: bool = False) -> Remote:
         from vaultsync.remote.objects import ObjectRemote
 
         return ObjectRemote.open(os.fspath(url), create=create)
+    if kind in ("dav+https", "dav+http"):
+        from vaultsync.remote.webdav import DavRemote
+
+        return DavRemote(os.fspath(url), create=create)
     return FolderRemote(folder_of(os.fspath(url), windows=os.name == "nt"), create=create)
 
 
