@@ -10,6 +10,8 @@ import pytest
 
 from vaultsync.errors import SchemaError
 from vaultsync.presets.passwords import NEWEST, RELEASES, SCHEMA, passwords
+from vaultsync.testing import MemoryRemote, memory_vault
+from vaultsync.view.entry import Status
 
 
 def active(version: int, platform: str) -> set[str]:
@@ -48,6 +50,42 @@ def test_fields_over_time() -> None:
     assert "passkeys" in writable(4, "web", "login") - writable(3, "web", "login")
     assert "auto_type" in writable(4, "windows", "login")
     assert "auto_type" not in writable(4, "macos", "login")
+
+
+def test_wifi_notes_become_networks_and_stay_notes_for_older_versions() -> None:
+    remote = MemoryRemote()
+    with (
+        memory_vault(passwords(4, "linux"), remote=remote, device="Laptop") as laptop,
+        memory_vault(passwords(2, "android"), joins=laptop, device="Phone") as phone,
+    ):
+        note = phone.add("wifi_note", title="Cabin", network="Fritz", wifi_password="wpa", notes="On the fridge")
+        phone.sync()
+        laptop.sync()
+        assert laptop.view()[note.id].status is Status.ARCHIVED
+        assert str(laptop.upgrade_plan()) == "Wi-Fi note: 1 entry will become Wi-Fi network"
+        laptop.upgrade_plan().apply()
+        found = laptop.update(note.id, ssid="Fritz 7590")
+        assert (found.type, found["password"], found["notes"]) == ("wifi", "wpa", "On the fridge")
+        laptop.sync()
+        phone.sync()
+        assert (phone.view()[note.id].type, phone.view()[note.id]["network"]) == ("wifi_note", "Fritz 7590")
+
+
+def test_when_a_card_expires_was_one_field() -> None:
+    remote = MemoryRemote()
+    with (
+        memory_vault(passwords(4, "linux"), remote=remote, device="Laptop") as laptop,
+        memory_vault(passwords(1, "android"), joins=laptop, device="Phone") as phone,
+    ):
+        card = laptop.add("card", title="Visa", exp_month="7", exp_year="2030")
+        laptop.sync()
+        phone.sync()
+        assert phone.view()[card.id]["expiry"] == "7/2030"
+        assert phone.view()[card.id].status is Status.COMPLETE
+        phone.update(card.id, expiry="7/2034")
+        phone.sync()
+        laptop.sync()
+        assert (laptop.view()[card.id]["exp_month"], laptop.view()[card.id]["exp_year"]) == ("7", "2034")
 
 
 def test_what_is_critical() -> None:

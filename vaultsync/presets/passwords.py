@@ -4,9 +4,10 @@
 version what it brought
 ======= =============================================================================================================
 1 (1.0) logins, secure notes, cards, identities, Wi-Fi notes
-2 (2.0) custom fields, folders, one-time codes (``totp``); documents, on computers only
-3 (3.0) SSH keys and Wi-Fi networks; password history, re-prompt; auto-type on Windows and Linux. Wi-Fi notes and the
-        security question of a login are retired
+2 (2.0) custom fields, folders, one-time codes (``totp``); documents, on computers only. When a card expires became two
+        fields, month and year, where 1.0 has "07/2030" in one
+3 (3.0) SSH keys; password history, re-prompt; auto-type on Windows and Linux. Wi-Fi notes became Wi-Fi networks, which
+        older versions go on showing as notes. The security question of a login is retired
 4 (4.0) passkeys, in a login (an older version must not edit such a login) and of their own; bank accounts; cards lose
         the issue date that no bank prints any more
 ======= =============================================================================================================
@@ -23,6 +24,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from vaultsync.schema.kinds import file, flag, instant, items, note, secret, tags, text
+from vaultsync.schema.lenses import Convert, rename, split
 from vaultsync.schema.types import EntryType, Field, Schema
 
 __all__ = ["NAME", "NEWEST", "RELEASES", "SCHEMA", "passwords"]
@@ -110,14 +112,16 @@ def _card() -> EntryType:
         Field("cardholder", text, label="Name on the card"),
         Field("brand", text, label="Brand"),
         Field("card_number", secret, label="Number"),
-        Field("exp_month", text, label="Expires, month"),
-        Field("exp_year", text, label="Expires, year"),
+        Field("expiry", text, label="Expires", until=2),
+        Field("exp_month", text, label="Expires, month", since=2),
+        Field("exp_year", text, label="Expires, year", since=2),
         Field("card_code", secret, label="Security code"),
         Field("issue_date", text, label="Issued", until=4),
         Field("pin", secret, label="PIN", since=2),
         _history(),
     ]
-    return EntryType("card", label="Card", fields=fields + _common())
+    expires = split("expiry", ["exp_month", "exp_year"], sep="/", since=2)
+    return EntryType("card", label="Card", fields=fields + _common(), lenses=[expires])
 
 
 def _identity() -> EntryType:
@@ -212,4 +216,5 @@ def _wifi_note() -> EntryType:
         Field("notes", note, label="Notes"),
         Field("tags", tags, label="Tags"),
     ]
-    return EntryType("wifi_note", label="Wi-Fi note", until=3, fields=fields)
+    network = Convert("wifi", [rename("network", "ssid"), rename("wifi_password", "password")], keep_old=True)
+    return EntryType("wifi_note", label="Wi-Fi note", until=3, fields=fields, converts=network)
