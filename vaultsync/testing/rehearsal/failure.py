@@ -7,7 +7,7 @@ from collections.abc import Sequence
 __all__ = ["Found", "RehearsalFailed"]
 
 
-class Found(Exception):  # noqa: N818 - never leaves the package
+class Found(Exception):
     """Something that must not be. Internal: the runner shrinks the history and raises ``RehearsalFailed``.
 
     ``kind`` and ``subject`` tell whether a shorter history shows the same."""

@@ -131,6 +131,4 @@ def watched(schema: Schema, watch: Watch) -> Schema:
                 converts=converts,
             )
         )
-    return Schema(
-        schema.name, version=schema.version, platform=schema.platform, types=types, releases=schema.releases
-    )
+    return Schema(schema.name, version=schema.version, platform=schema.platform, types=types, releases=schema.releases)

@@ -57,17 +57,13 @@ class Stage:
         found = {}
         for family in {self.families[name] for name in names if name in self.families}:
             found[family] = tuple(
-                lens.ends
-                for lens in family.lenses
-                if all(self._begun(name, schema) for name in lens.new)
+                lens.ends for lens in family.lenses if all(self._begun(name, schema) for name in lens.new)
             )
         return found
 
     @staticmethod
     def _begun(name: str, schema: Schema) -> bool:
-        return any(
-            (field := kind.field(name)) is not None and schema.here(field) for kind in schema.types.values()
-        )
+        return any((field := kind.field(name)) is not None and schema.here(field) for kind in schema.types.values())
 
     def check_laws(self, entry: Entry) -> None:
         """Every law of every lens on the way to what is shown, on what is stored."""
@@ -86,7 +82,9 @@ class Stage:
             question = (id(step), show(old), show(new))
             if question not in self._lawful:
                 if (trouble := broken_law(step, old, new, self.watch)) is not None:
-                    raise Found("law", trouble.ends, f"lens {trouble.ends} breaks its law {trouble.law}: {trouble.text}")
+                    raise Found(
+                        "law", trouble.ends, f"lens {trouble.ends} breaks its law {trouble.law}: {trouble.text}"
+                    )
                 self._lawful.add(question)
         self.check_watch()
 
@@ -337,9 +335,7 @@ class World:
         if kind == "repair":
             self.stage.check_laws(device.entry(number))
 
-    def _said(
-        self, name: str, kind: Kind, before: Any, after: Any, listed: Iterable[str]
-    ) -> dict[Word, bool | None]:
+    def _said(self, name: str, kind: Kind, before: Any, after: Any, listed: Iterable[str]) -> dict[Word, bool | None]:
         """What a write says about the words that it changes."""
         family = self.stage.families[name]
         if family.opaque:
@@ -424,5 +420,3 @@ def _sentence(values: Mapping[str, Any]) -> str:
 
 def _shown(who: str, entry: Entry) -> list[str]:
     return [f"{who} shows {show(entry.fields)}" + (f"; read-only {show(entry.retired)}" if entry.retired else "")]
-
-
