@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from vaultsync.schema.cells import Raw, Scalar, owner, split_key
 from vaultsync.schema.kind import Kind
-from vaultsync.schema.kinds import OLD
+from vaultsync.schema.kinds import OLD, ScalarKind
 from vaultsync.schema.lenses import Lens
 from vaultsync.schema.spelling import checked, digest, read, respell, spell, turnable
 from vaultsync.schema.types import EntryType, Field, Schema
@@ -44,7 +44,7 @@ class Broken(Exception):
 class Step:
     """One lens of a chain, with the fields at its ends."""
 
-    __slots__ = ("fallible", "lens", "mark", "mirrored", "news", "olds")
+    __slots__ = ("_plain_news", "_plain_olds", "fallible", "lens", "mark", "mirrored", "news", "olds")
 
     def __init__(self, lens: Lens, olds: Iterable[Field], news: Iterable[Field]) -> None:
         self.lens = lens
@@ -54,6 +54,8 @@ class Step:
         self.fallible = self.mirrored or lens.each is not None
         """Whether it calls functions that are not ours."""
         self.mark = mark_key(lens.new[0])
+        self._plain_olds = all(isinstance(field.kind, ScalarKind) for field in self.olds)
+        self._plain_news = all(isinstance(field.kind, ScalarKind) for field in self.news)
 
     def __repr__(self) -> str:
         return f"<Step {self.lens!r}>"
@@ -88,6 +90,16 @@ class Step:
             raise Broken(self) from error
 
     # ---- values and cells -------------------------------------------------------------------------------------
+    def old_cells(self, cells: Mapping[str, Scalar]) -> Cells:
+        """The cells of the older fields."""
+        names = self.lens.old
+        return {name: cells[name] for name in names if name in cells} if self._plain_olds else only(cells, names)
+
+    def new_cells(self, cells: Mapping[str, Scalar]) -> Cells:
+        """The cells of the newer fields."""
+        names = self.lens.new
+        return {name: cells[name] for name in names if name in cells} if self._plain_news else only(cells, names)
+
     def old_values(self, cells: Mapping[str, Scalar]) -> dict[str, Any]:
         """What a person sees of the older fields."""
         return read(self.olds, cells)
@@ -197,12 +209,16 @@ def climb(raw: Raw, known: Mapping[str, Field], steps: Collection[Step]) -> Clim
         try:
             if not broken.keys().isdisjoint(lens.old):
                 raise Broken(step)
-            above = show(step, only(below, lens.old), stored, raw)
+            old = step.old_cells(below)
+            above = show(step, old, stored, raw)
         except Broken:
             broken.update(dict.fromkeys(lens.new, step))
             continue
         kept.append(step)
-        levels.append({key: value for key, value in below.items() if owner(key) not in lens.old} | above)
+        level = below | above
+        for key in old:
+            del level[key]
+        levels.append(level)
     return Climb(kept, levels, broken, stored)
 
 
@@ -213,7 +229,7 @@ def show(step: Step, old: Cells, stored: Cells, raw: Raw) -> Cells:
         return step.turned(old, up=True)
     if lens.form == "slot":
         slot = f"{lens.new[0]}/{OLD}"
-        above: Cells = {k: v for k, v in only(stored, lens.new).items() if v is not None and k != slot}
+        above: Cells = {k: v for k, v in step.new_cells(stored).items() if v is not None and k != slot}
         if old:
             above[slot] = old[lens.old[0]]
         return above
@@ -233,7 +249,7 @@ def show(step: Step, old: Cells, stored: Cells, raw: Raw) -> Cells:
 
 def merged(step: Step, old: Mapping[str, Any], stored: Cells, mark: Mark | None) -> Cells:
     """The newer cells of a mirror before anybody asks whether they still stand. Raises ``Broken``."""
-    cells = step.spelt(step.lawful(old)) | rest_of(step, mark) | only(stored, step.lens.new)
+    cells = step.spelt(step.lawful(old)) | rest_of(step, mark) | step.new_cells(stored)
     return {key: value for key, value in cells.items() if value is not None}
 
 

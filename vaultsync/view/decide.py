@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from enum import Enum
 from functools import lru_cache
+from itertools import takewhile
 from typing import Final, NamedTuple
 
 from vaultsync.limits import MAX_NAME_CHARS
@@ -78,6 +79,7 @@ class Shape:
         "_place",
         "active",
         "computed",
+        "direct",
         "fallible",
         "known",
         "line",
@@ -107,6 +109,9 @@ class Shape:
         """Where a title may stand, the best place first; never a secret."""
         self.steps = make_steps(schema, line)
         """The lenses between what is stored and what is shown, oldest first."""
+        computed = {name for step in self.steps for name in step.lens.new}
+        self.direct = tuple(takewhile(lambda name: name not in computed, self.titles))
+        """The best places of a title, as far as they are stored as they are shown."""
         self.fallible = any(step.fallible for step in self.steps)
         """Whether reading calls functions that are not ours, which may fail."""
         self.slotted = self._above({step.lens.new[0] for step in self.steps if step.lens.form == "slot"})

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from vaultsync.errors import UnknownField
-from vaultsync.schema.cells import Raw, Scalar, edited, split_key, stamps
+from vaultsync.schema.cells import Raw, Scalar, edited, owner, split_key, stamps
 from vaultsync.schema.kind import Element
 from vaultsync.schema.types import Field, Schema
 from vaultsync.view.context import Context, Masked
@@ -179,11 +179,13 @@ class Entry:
         """The text a person would recognise it by: its ``title`` or ``name``, else its first text; never a secret."""
         if not self._judgement.visible:
             return None
-        # Lists show titles of thousands of entries and nothing else of them.
-        if self._shown is None and not self._judgement.shape.steps:
-            texts = (self._raw.get(name) for name in self._judgement.shape.titles)
-            return next((text for text in texts if text and isinstance(text, str)), None)
-        return next((text for name in self._judgement.shape.titles if (text := self.fields.get(name))), None)
+        shape = self._judgement.shape
+        if self._shown is None:  # lists show titles of thousands of entries and nothing else of them
+            texts = (self._raw.get(name) for name in shape.direct)
+            title = next((text for text in texts if text and isinstance(text, str)), None)
+            if title is not None or len(shape.direct) == len(shape.titles):
+                return title
+        return next((text for name in shape.titles if (text := self.fields.get(name))), None)
 
     def __getitem__(self, name: str) -> Any:
         if name in self.fields:
@@ -280,7 +282,10 @@ class Entry:
         """What is shown, writable and read-only, decoded when first asked for."""
         if self._shown is None or self._retired is None:
             shape, visible = self._judgement.shape, self._judgement.visible
-            cells = cells_by_field(self._cells(), shape.known) if visible else {}
+            if shape.steps and visible:
+                cells = grouped(self._cells())
+            else:
+                cells = cells_by_field(self._raw, shape.known) if visible else {}
             self._shown = _read(shape.active, cells, shape.secret)
             self._retired = _read(shape.past, cells, shape.secret)
         return self._shown, self._retired
@@ -342,6 +347,14 @@ def cells_by_field(raw: Raw, known: Mapping[str, Field]) -> dict[str, dict[str, 
             continue
         if (field := known.get(split.name)) is not None and field.kind.fits(split, value):
             found.setdefault(split.name, {})[key] = value
+    return found
+
+
+def grouped(cells: Raw) -> dict[str, dict[str, Scalar]]:
+    """Cells that are known to fit, by field."""
+    found: dict[str, dict[str, Scalar]] = {}
+    for key, value in cells.items():
+        found.setdefault(owner(key), {})[key] = value
     return found
 
 
