@@ -4,10 +4,11 @@
 ``MemoryRemote``  a remote in memory; ``FaultyRemote`` around any remote loses, delays, repeats and truncates
 ``environment``   seeded clock and randomness, so that what went wrong once goes wrong again
 ``simulate``      devices at several versions share a vault over a faulty remote, checked against the truth
+``check_lens``    tries a lens of your own on generated values
 ``strategies``    Hypothesis strategies for values, cells and whole schema timelines
 ``contracts``     suites that every implementation of a port has to pass
 
-Hypothesis and pytest (``pip install vaultsync[testing]``) are needed for the last two only.
+Hypothesis and pytest (``pip install vaultsync[testing]``) are needed for the last three only.
 """
 
 from __future__ import annotations
@@ -17,12 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vaultsync.testing import contracts, strategies
+    from vaultsync.testing.lenses import LensBroken, check_lens
     from vaultsync.testing.remotes import Faults, FaultyRemote, MemoryRemote
     from vaultsync.testing.seeded import Clock, Entropy, environment
     from vaultsync.testing.simulator import SimulationFailed, simulate
     from vaultsync.testing.vaults import MemoryVault, memory_vault
 
 _HOMES = {
+    "lenses": ("LensBroken", "check_lens"),
     "seeded": ("Clock", "Entropy", "environment"),
     "remotes": ("Faults", "FaultyRemote", "MemoryRemote"),
     "simulator": ("SimulationFailed", "simulate"),
@@ -51,9 +54,11 @@ __all__ = [
     "Entropy",
     "Faults",
     "FaultyRemote",
+    "LensBroken",
     "MemoryRemote",
     "MemoryVault",
     "SimulationFailed",
+    "check_lens",
     "contracts",
     "environment",
     "memory_vault",
