@@ -2,8 +2,9 @@
 
 Each file is a list of {about, call, given, expect}: ``call`` names a function of ``CALLS`` below, ``given`` its
 arguments (hex for bytes), ``expect`` is ``{"value": ...}`` or ``{"error": "<class of vaultsync.errors>"}``. What was
-sealed from seeded entropy comes out the same whenever this runs, except roster entries with grants: HPKE draws its own
-randomness, so those are only ever opened. Other implementations are welcome to these files.
+sealed from seeded entropy comes out the same whenever this runs, except roster entries with grants and answers of a
+pairing: HPKE draws its own randomness, so those, and what is made for their vault, are only ever opened. Other
+implementations are welcome to these files.
 """
 
 from __future__ import annotations
@@ -20,7 +21,20 @@ if __name__ == "__main__":
 
 from tests.crypto.given import Seeded, World, device, world
 from vaultsync import errors
-from vaultsync.crypto import account, body, envelope, epochs, packing, primitives, roster_entry, slots
+from vaultsync.crypto import (
+    account,
+    body,
+    checkpoint,
+    crockford,
+    envelope,
+    epochs,
+    packing,
+    pairing,
+    primitives,
+    roster_entry,
+    slots,
+)
+from vaultsync.crypto.invitation import Invitation
 from vaultsync.crypto.keys import Chain, DeviceKeys, EpochKey
 from vaultsync.crypto.recovery import RecoveryCode
 from vaultsync.crypto.roster import Roster
@@ -119,6 +133,36 @@ def _open_entry(data: bytes, vault_id: bytes, roster_key: bytes, hash: bytes) ->
     return roster_entry.open_entry(data, vault_id=vault_id, roster_key=roster_key, hash=hash).hex()
 
 
+def _parse_invitation(text: str) -> dict[str, Any]:
+    read = Invitation.parse(text)
+    vault_id = read.vault_id and read.vault_id.hex()
+    place = {"remote": read.remote, "mailbox": read.mailbox.hex(), "key": read.key.hex()}
+    return place | {"expires_ms": read.expires_ms, "vault_id": vault_id}
+
+
+def _pair(text: str, seed: bytes, nonce: bytes, name: str, drawn: str, letters: list[str]) -> dict[str, Any]:
+    """A newcomer whose random numbers are SHAKE-256 of "<drawn>/<count>", and what it makes of a sponsor's letters."""
+    keys = DeviceKeys.from_bytes(seed)
+    chain = Chain.of(keys.public.id, nonce)
+    newcomer = pairing.Joiner(Invitation.parse(text), keys, chain, name, entropy=Seeded(drawn))
+    for letter in letters:
+        newcomer.receive(bytes.fromhex(letter))
+        newcomer.confirm()
+    found: dict[str, Any] = {"code": newcomer.code, "letters": [letter.data.hex() for letter in newcomer.outbox]}
+    if newcomer.joined is not None:
+        roster, welcome = newcomer.joined
+        found |= {"head": roster.head.hex(), "roster_key": welcome.roster_key.hex(), "account": welcome.account.hex()}
+        found["frontier"] = [[chain.hex(), seq, env.hex()] for chain, (seq, env) in sorted(welcome.frontier.items())]
+    return found
+
+
+def _checkpoint(data: bytes, entries: list[str], vault_id: bytes, last: list[list[Any]]) -> dict[str, Any]:
+    read = checkpoint.decode(data)
+    ends = {bytes.fromhex(actor): (seq, bytes.fromhex(name)) for actor, seq, name in last}
+    checkpoint.verify(read, ends, Roster.load(vault_id, map(bytes.fromhex, entries)), vault_id)
+    return {"document": read.document.hex(), "chains": sorted(chain.hex() for chain in read.tips)}
+
+
 def _unpack(data: bytes) -> str:
     return repr(packing.unpack(data, max_bytes=1 << 20))
 
@@ -137,8 +181,11 @@ CALLS: dict[str, Callable[..., Any]] = {
     "decode body": _decode_body,
     "load roster": _load_roster,
     "open entry": _open_entry,
+    "parse invitation": _parse_invitation,
+    "pair": _pair,
+    "verify checkpoint": _checkpoint,
 }
-TEXT = {"table", "password", "text", "code"}
+TEXT = {"table", "password", "text", "code", "name", "drawn"}
 
 
 def run(vector: Vector) -> Vector:
@@ -357,6 +404,102 @@ def _ended(w: World, phone: dict[str, bytes], entries: list[str]) -> Iterator[Ve
     yield _vector("renewed without possession", "load roster", errors.BadSignature, **phone, entries=forged)
 
 
+def invitations() -> Iterator[Vector]:
+    invited = _invited()
+    yield _vector("an invitation", "parse invitation", text=str(invited))
+    mangled = " ".join(str(invited)).lower().replace("1", "l")
+    yield _vector("the same, as a messenger mangles it", "parse invitation", text=mangled)
+    free = Invitation.make("file:///mnt/stick", expires_ms=1, entropy=Seeded("vector invitation 2"))
+    yield _vector("of no vault in particular", "parse invitation", text=str(free))
+    wrong = str(invited)[:-9] + ("0" if str(invited)[-9] != "0" else "2") + str(invited)[-8:]
+    yield _vector("one character wrong", "parse invitation", errors.WrongInvitation, text=wrong)
+    yield _vector("cut off", "parse invitation", errors.WrongInvitation, text=str(invited)[:-1])
+    later = packing.pack((2, "whatever comes"))
+    later += primitives.sha256("invitation", later)[:4]
+    yield _vector("a later version", "parse invitation", errors.UpdateRequired, text="VSI" + crockford.encode(later))
+
+
+def _invited() -> Invitation:
+    moment, source = 1_790_000_600_000, Seeded("vector invitation")
+    return Invitation.make("https://relay.example/", expires_ms=moment, entropy=source, vault_id=b"v" * 16)
+
+
+def pairings() -> Iterator[Vector]:
+    w, tablet, now = world(), device("tablet"), 1_790_000_000_000
+    vault_id = w.roster.vault_id
+    invited = Invitation.make(
+        "https://relay.example/", expires_ms=now + 1000, entropy=Seeded("vector pairing"), vault_id=vault_id
+    )
+    sponsor = pairing.Inviter(invited, w.laptop, w.roster, entropy=Seeded("vector sponsor"))
+    chain = Chain.new(tablet.public.id, Seeded("vector tablet"))
+    newcomer = pairing.Joiner(invited, tablet, chain, "Tablet", entropy=Seeded("vector newcomer"))
+    sponsor.receive(newcomer.outbox[0].data, now_ms=now)
+    offer = sponsor.outbox[0].data
+    newcomer.receive(offer)
+    sponsor.receive(newcomer.outbox[1].data, now_ms=now)
+    claim = roster_entry.Claim.make(tablet, chain, vault_id)
+    added, _ = w.roster.add_device(w.laptop, claim)
+    handed = pairing.Welcome(
+        vault_id,
+        b"k" * 32,
+        tuple(entry.data for entry in added.log),
+        locator=b"l" * 16,
+        number=2,
+        account=b"account slot",
+        frontier={w.laptop_chain.id: (7, b"7" * 32)},
+    )
+    sponsor.approve(handed, now_ms=now)
+    answer = sponsor.outbox[1].data
+    given = {"text": str(invited), "seed": tablet.to_bytes(), "nonce": chain.nonce}
+    given |= {"name": "Tablet", "drawn": "vector newcomer"}
+    yield _vector("before any letter", "pair", **given, letters=[])
+    yield _vector("the code", "pair", **given, letters=[offer.hex()])
+    yield _vector("joined", "pair", **given, letters=[offer.hex(), answer.hex()])
+    early = [answer.hex(), offer.hex()]
+    yield _vector("answer before the offer", "pair", errors.BadSeal, **given, letters=early)
+    late = [offer.hex(), _flipped(answer, len(answer) - 1).hex()]
+    yield _vector("answer damaged", "pair", errors.BadSeal, **given, letters=late)
+    own = [newcomer.outbox[0].data.hex()]
+    yield _vector("own letter reflected", "pair", errors.BadSeal, **given, letters=own)
+    other = given | {"drawn": "another newcomer"}
+    yield _vector("offer to somebody else", "pair", errors.PairingFailed, **other, letters=[offer.hex()])
+    later = b"VSP2" + offer[4:]
+    yield _vector("letter of a later format", "pair", errors.UpdateRequired, **given, letters=[later.hex()])
+    sponsor._keys = w.phone
+    signed = list(packing.unpack(sponsor._bodies[4], max_bytes=1 << 20))
+    signed[3] = w.phone.sign("pair-answer", sponsor._transcript or b"", *signed[1:3])
+    sponsor._write(4, *signed[1:])
+    forged = [offer.hex(), sponsor.outbox[1].data.hex()]
+    yield _vector("answer signed by another", "pair", errors.BadSignature, **given, letters=forged)
+
+
+def checkpoints() -> Iterator[Vector]:
+    laptop, phone = device("laptop"), device("phone")
+    stored = json.loads((FOLDER / "roster.json").read_text())[0]["given"]
+    vault_id, entries = bytes.fromhex(stored["vault_id"]), stored["entries"]
+    chains = {world().laptop_chain.id: laptop, world().phone_chain.id: phone}
+    last = {chain: (9 + at, bytes([at]) * 32) for at, chain in enumerate(sorted(chains))}
+    tips = {
+        chain: checkpoint.Tip(seq, name, body.sign_tip(chains[chain], vault_id, chain, seq, name))
+        for chain, (seq, name) in last.items()
+    }
+    frontier = dict.fromkeys(chains, (3, b"e" * 32))
+    made = checkpoint.Checkpoint(b"saved document", tips, frontier, b"h" * 32, 2)
+    ends = [[chain.hex(), seq, name.hex()] for chain, (seq, name) in sorted(last.items())]
+    given = {"entries": entries, "vault_id": vault_id, "last": ends}
+    data = checkpoint.encode(made)
+    yield _vector("two chains", "verify checkpoint", **given, data=data)
+    fewer = given | {"last": ends[:1]}
+    yield _vector("tip too many", "verify checkpoint", errors.MalformedEnvelope, **fewer, data=data)
+    forged = given | {"last": [[ends[0][0], ends[0][1], "ff" * 32], ends[1]]}
+    yield _vector("forged below a tip", "verify checkpoint", errors.MalformedEnvelope, **forged, data=data)
+    chain = sorted(chains)[0]
+    wrong = tips | {chain: tips[chain]._replace(signature=tips[sorted(chains)[1]].signature)}
+    bad = checkpoint.encode(checkpoint.Checkpoint(b"saved document", wrong, frontier, b"h" * 32, 2))
+    yield _vector("tip signed by another", "verify checkpoint", errors.BadSignature, **given, data=bad)
+    yield _vector("later version", "verify checkpoint", errors.UpdateRequired, **given, data=b"\x96\x02" + data[2:])
+
+
 FILES: dict[str, Callable[[], Iterator[Vector]]] = {
     "keys": keys,
     "rows": rows,
@@ -365,12 +508,15 @@ FILES: dict[str, Callable[[], Iterator[Vector]]] = {
     "account": accounts,
     "envelope": envelopes,
     "roster": roster,
+    "invitation": invitations,
+    "pairing": pairings,
+    "checkpoint": checkpoints,
 }
-REPRODUCIBLE = [name for name in FILES if name != "roster"]
+REPRODUCIBLE = [name for name in FILES if name not in ("roster", "pairing", "checkpoint")]
 
 
 def main() -> None:
-    """Writes every file; roster entries only when their file is missing, since they never come out the same."""
+    """Writes every file; those that never come out the same only when they are missing."""
     FOLDER.mkdir(exist_ok=True)
     for name, make in FILES.items():
         path = FOLDER / f"{name}.json"

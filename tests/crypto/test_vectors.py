@@ -34,8 +34,10 @@ def test_every_call_is_used_and_every_kind_of_refusal_is_there() -> None:
         "DamagedStore",
         "MalformedEnvelope",
         "MalformedRoster",
+        "PairingFailed",
         "UpdateRequired",
         "WeakKey",
         "WrongCode",
+        "WrongInvitation",
         "WrongPassword",
     }
