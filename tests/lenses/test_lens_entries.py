@@ -176,6 +176,26 @@ def test_two_devices_that_store_what_was_computed_agree() -> None:
     assert repair(locked, SCHEMA) == plan_convert(locked, SCHEMA) == {}
 
 
+def test_a_mark_that_is_missing_or_says_wrongly_what_is_lost_is_written_again() -> None:
+    raw = added(first="Ann", last="Lee")
+    mark = Mark.parse(raw["$lens/first"])
+    assert mark is not None
+    assert repair(raw, SCHEMA) == {}
+    for wrong in (None, mark._replace(lossy=True).to_json(), "[]"):
+        fix = repair({**raw, "$lens/first": wrong}, SCHEMA)
+        assert fix == {"$lens/first": raw["$lens/first"]}
+    lossy = added(first="Ann Maria", last="Lee")  # ``get`` of the older text gives another division
+    mark = Mark.parse(lossy["$lens/first"])
+    assert mark is not None
+    assert mark.lossy
+    assert repair({**lossy, "$lens/first": mark._replace(lossy=False).to_json()}, SCHEMA) == {
+        "$lens/first": lossy["$lens/first"]
+    }
+    older = {k: v for k, v in lossy.items() if k != "$critical/last"}
+    assert entry_of(older, OLD).status is Status.FLAGGED
+    assert entry_of({k: v for k, v in raw.items() if k != "$critical/last"}, OLD).status is Status.COMPLETE
+
+
 def test_retired_fields_are_not_written_and_sources_not_listed() -> None:
     raw = {**added(OLD, name="Ann Lee", email="a", title="T"), "old_memo": "kept"}
     assert entry_of(raw).retired == {"old_memo": "kept"}
@@ -326,6 +346,18 @@ def test_a_loser_can_be_chosen_under_the_newer_field() -> None:
         new_id=ids(),
     )
     assert same == {"email": "a", f"$edited/{LAPTOP}": 3}
+    winner = plan_resolve(
+        "e",
+        raw,
+        SCHEMA,
+        "first",
+        "Ann",
+        conflicting=frozenset({"name", "first", "last", "$lens/first", "title"}),
+        incarnation=LAPTOP,
+        now_ms=3,
+        new_id=ids(),
+    )
+    assert list(winner) == ["first", "$lens/first", "name", f"$edited/{LAPTOP}"]
 
 
 # ---- conversions ------------------------------------------------------------------------------------------------

@@ -142,15 +142,14 @@ class Shape:
         """The lens that gives a field."""
         return next(step for step in self.steps if name in step.lens.new)
 
-    def reaching(self, name: str) -> frozenset[str]:
-        """A shown field and all that stand for it on the levels below, the first new field of every mirror on the way
-        (which names its mark) among them."""
-        found, wanted = {name}, {name}
+    def reaching(self, name: str) -> tuple[str, ...]:
+        """A shown field and all that stand for it on the levels below, marks among them, in the order of writing."""
+        found, wanted = [name], {name}
         for step in reversed(self.steps):
             if not wanted.isdisjoint(step.lens.new):
                 wanted.update(step.lens.old)
-                found.update(step.lens.old, step.lens.new[:1] if step.mirrored else ())
-        return frozenset(found)
+                found += [*([step.mark] if step.mirrored else []), *step.lens.old]
+        return tuple(found)
 
 
 class Judgement(NamedTuple):

@@ -135,7 +135,7 @@ def plan_resolve(
     """
     judgement = judge(raw, schema)
     shape = judgement.shape
-    if isinstance(choice, Conflict) and owner(choice.key) not in (reaching := shape.reaching(name)):
+    if isinstance(choice, Conflict) and owner(choice.key) not in shape.reaching(name):
         raise UsageError(f"entry {entry_id}: the chosen value belongs to field {owner(choice.key)!r}, not {name!r}")
     alone = isinstance(choice, Conflict) and choice.element is not None  # one item or line: the others stay
     value = None if alone else choice.value if isinstance(choice, Conflict) else choice
@@ -148,10 +148,10 @@ def plan_resolve(
         cells = _Pen(raw, judgement, schema, place, new_id).put(_element(shape.known[name].kind, name, choice))
         ops = cells | _sign(cells, raw, shape.line)
     forced: Ops = {}
-    reaching = shape.reaching(name)
-    for key in sorted(conflicting):
-        if (key.removeprefix("$lens/") if key.startswith("$lens/") else owner(key)) in reaching and key not in ops:
-            forced[key] = raw.get(key, GONE)
+    for place in shape.reaching(name):
+        for key in sorted(conflicting):
+            if place == (key if key.startswith("$") else owner(key)) and key not in ops:
+                forced[key] = raw.get(key, GONE)
     if alone and not shape.steps:  # also when it reads so already: the others are overwritten
         forced[choice.key] = choice.stored
     return forced | ops | _touch(raw, incarnation, now_ms)
