@@ -55,6 +55,10 @@ class Device:
         """The same, had this device another version."""
         return evaluate(entry_id(number), self.raw(number) or {}, schema, self._context)
 
+    def entry_of(self, raw: Raw) -> Entry:
+        """What this version makes of something that is not stored."""
+        return evaluate(entry_id(0), raw, self.schema, Context())
+
     def candidates(self, entry: str) -> dict[str, tuple[Candidate, ...]]:
         """What concurrent writes left, for ``entry.conflicts``."""
         return {

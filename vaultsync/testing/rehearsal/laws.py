@@ -112,7 +112,7 @@ def check_lens(
             continue
         law = trouble.law
         for _ in range(200):
-            for one, other in _simpler(old, new):
+            for one, other in _simpler(old, new, values or {}):
                 found = _trouble(step, one, other, watch)
                 if found is not None and found.law == law:
                     old, new, trouble = one, other, found
@@ -141,5 +141,7 @@ def _trouble(step: Step, old: Mapping[str, Any], new: Mapping[str, Any], watch: 
     return watch.troubles[0] if watch.troubles else found
 
 
-def _simpler(old: dict[str, Any], new: dict[str, Any]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    return [*((one, new) for one in smaller(old)), *((old, one) for one in smaller(new))]
+def _simpler(
+    old: dict[str, Any], new: dict[str, Any], given: Mapping[str, Source]
+) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    return [*((one, new) for one in smaller(old, given)), *((old, one) for one in smaller(new, given))]

@@ -45,9 +45,8 @@ def check_lock(schema: Schema, path: str | Path) -> None:
     if changes:
         head = f"{len(changes)} published declaration{'s' if len(changes) > 1 else ''} of {schema.name} changed"
         advice = "Put the change into a new version; what devices in the world run cannot be edited."
-        raise RehearsalFailed(
-            "lock", changes[0][0], "\n  ".join([f"{head} ({path}):", *(c[1] for c in changes), advice])
-        )
+        text = "\n  ".join([f"{head} ({path}):", *(change for _, change in changes), advice])
+        raise RehearsalFailed("lock", changes[0][0], text)
 
 
 def keep_lock(schema: Schema, path: Path) -> str:
@@ -113,7 +112,7 @@ def _changes(schema: Schema, types: dict[str, Any]) -> list[tuple[str, str]]:
         found[f"{each.type}@{each.version}"] = (each.type, list(each.details))
     ours = _types(schema)
     for name, declared in ours.items():
-        kind, details = found.setdefault(name, (declared["type"], []))
+        _, details = found.setdefault(name, (declared["type"], []))
         if name not in types:
             details.append("nothing was published in this version")
         elif not details and declared != types[name]:
@@ -134,12 +133,11 @@ def _labelled(declared: Any) -> Any:
 def _rules(ours: Any, theirs: Any) -> list[str]:
     """Lenses that connect the same fields by another rule."""
     found = []
-    for place in ("lenses", "converts"):
-        mine, other = ours[place] or [], theirs[place] or []
-        if place == "converts":
-            mine, other = (mine or {"lenses": []})["lenses"], (other or {"lenses": []})["lenses"]
-        for one, two in zip(mine, other, strict=False):
-            if one.get("rule") != two.get("rule"):
-                ends = f"{'+'.join(one['old'])} -> {'+'.join(one['new'])}"
-                found.append(f"lens {ends}: its rule is {one.get('rule')!r} here, was {two.get('rule')!r}")
+    pairs = list(zip(ours["lenses"], theirs["lenses"], strict=False))
+    if ours["converts"] and theirs["converts"]:
+        pairs += zip(ours["converts"]["lenses"], theirs["converts"]["lenses"], strict=False)
+    for one, two in pairs:
+        if one.get("rule") != two.get("rule"):
+            ends = f"{'+'.join(one['old'])} -> {'+'.join(one['new'])}"
+            found.append(f"lens {ends}: its rule is {one.get('rule')!r} here, was {two.get('rule')!r}")
     return found

@@ -3,7 +3,7 @@ the same way. Pure search; what "fails" means is handed in."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -15,18 +15,23 @@ __all__ = ["shrink", "smaller"]
 _MOST_RUNS: Final = 600
 
 
-def shrink(script: Script, fails: Callable[[Script], bool], *, most: int = _MOST_RUNS) -> Script:
-    """A smaller script that fails; ``script`` itself must. At most ``most`` tries."""
+def shrink(
+    script: Script, fails: Callable[[Script], bool], *, given: Container[str] = (), most: int = _MOST_RUNS
+) -> Script:
+    """A smaller script that fails; ``script`` itself must. At most ``most`` tries. ``given``: fields whose values are
+    not ours to simplify."""
     tries = iter(range(most))
     best = script
     while True:
-        found = next((other for other in _candidates(best) if next(tries, None) is not None and fails(other)), None)
+        found = next(
+            (other for other in _candidates(best, given) if next(tries, None) is not None and fails(other)), None
+        )
         if found is None:
             return best
         best = found
 
 
-def _candidates(script: Script) -> Iterator[Script]:
+def _candidates(script: Script, given: Container[str]) -> Iterator[Script]:
     steps = script.steps
     size = len(steps) // 2
     while size >= 1:
@@ -34,7 +39,7 @@ def _candidates(script: Script) -> Iterator[Script]:
             yield replace(script, steps=steps[:start] + steps[start + size :])
         size //= 2
     for i, step in enumerate(steps):
-        for values in smaller(step.values):
+        for values in smaller(step.values, given):
             if values or step.kind == "add":
                 yield replace(script, steps=(*steps[:i], replace(step, values=values), *steps[i + 1 :]))
     yield from _fewer_devices(script)
@@ -53,14 +58,21 @@ def _instead(step: Step, i: int, j: int) -> Step:
     return replace(step, device=j if step.device == i else step.device, other=j if step.other == i else step.other)
 
 
-def smaller(values: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The same with one field less, or with one value that is simpler."""
+def smaller(values: Mapping[str, Any], given: Container[str] = ()) -> Iterator[dict[str, Any]]:
+    """The same with one field less, or with one value that is simpler; the elements of ``given`` fields as they are."""
     for name in values:
         if len(values) > 1 or values[name] is not None:
             yield {other: value for other, value in values.items() if other != name}
     for name, value in values.items():
-        for simple in _simpler(value):
+        for simple in _simpler(value) if name not in given else _fewer(value):
             yield {**values, name: simple}
+
+
+def _fewer(value: Any) -> Iterator[Any]:
+    if isinstance(value, tuple):
+        yield from (value[:i] + value[i + 1 :] for i in range(len(value)))
+    elif isinstance(value, frozenset):
+        yield from (value - {each} for each in sorted(value, key=repr))
 
 
 def _simpler(value: Any) -> Iterator[Any]:
@@ -77,9 +89,9 @@ def _simpler(value: Any) -> Iterator[Any]:
             if not words_of(value[start : start + 1]) and not value[start].isalnum():
                 yield value[:start] + value[start + 1 :]
     elif isinstance(value, tuple):
-        yield from (value[:i] + value[i + 1 :] for i in range(len(value)))
+        yield from _fewer(value)
         yield from ((*value[:i], each, *value[i + 1 :]) for i, old in enumerate(value) for each in _simpler(old))
     elif isinstance(value, frozenset):
-        yield from (value - {each} for each in sorted(value, key=repr))
+        yield from _fewer(value)
     elif isinstance(value, int | float) and not isinstance(value, bool):
         yield from (small for small in (0, 1, int(value)) if small != value and abs(small) < abs(value))

@@ -1,9 +1,9 @@
 """What everybody did, with what they knew then; and from causality alone, what must be shown in the end.
 
-A *word* stands if every last act on it (one that no other act on that word has seen) left it there, and is gone if every
-last act took it away; where such acts disagree, nothing follows. An act is *contested* when somebody wrote the same
-family at another representation (an older form of the same data) without knowing of it, or without knowing of something
-built on it: a mirror stores both forms, and there the last writer wins.
+A *word* stands if every last act on it (one that no other act on that word has seen) left it there, and is gone if
+every last act took it away; where such acts disagree, nothing follows. An act is *contested* when somebody wrote the
+same family at another representation (an older form of the same data) without knowing of it, or without knowing of
+something built on it: a mirror stores both forms, and there the last writer wins. Nothing else is ever contested.
 """
 
 from __future__ import annotations
@@ -78,6 +78,8 @@ class Truth:
 
     def contested(self, act: Act, family: Family) -> bool:
         """Whether somebody wrote another form of the same data without knowing of this act or what followed it."""
+        if not family.mirrored:
+            return False
         mine = [each for each in self.of(act.entry) if family in each.forms]
         later = [each for each in mine if each is act or each.saw & act.bit]
         return any(

@@ -8,6 +8,7 @@ lens fails.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
@@ -43,7 +44,19 @@ class Watch:
     def __init__(self) -> None:
         self.troubles: list[Trouble] = []
         self.raised: dict[str, str] = {}
+        self._recent: dict[str, deque[str]] = {}
         self._answers: dict[tuple[int, str], str] = {}
+
+    def forget(self) -> None:
+        """Begin anew: what was answered before is asked for twice again."""
+        self.troubles.clear()
+        self.raised.clear()
+        self._recent.clear()
+        self._answers.clear()
+
+    def recent(self, ends: str) -> str:
+        """What the functions of a lens were asked last, and said."""
+        return "; ".join(dict.fromkeys(self._recent.get(ends, ())))
 
     def function(self, lens: Lens, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         """The same function, watched."""
@@ -57,6 +70,7 @@ class Watch:
             self.raised[ends] = f"{asked} raises {type(error).__name__}: {error}"
             raise
         question, said = (id(function), asked), show(answer)
+        self._recent.setdefault(ends, deque(maxlen=3)).append(f"{asked} gives {said}")
         before = self._answers.get(question)
         if before is None:
             if len(self._answers) > _MOST_ANSWERS:

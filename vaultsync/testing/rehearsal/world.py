@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from vaultsync.errors import WrongKind
-from vaultsync.schema.cells import Ops, Raw, owner, trashed
+from vaultsync.schema.cells import GONE, Ops, Raw, owner, trashed
 from vaultsync.schema.kind import Kind
 from vaultsync.schema.types import Schema
 from vaultsync.testing.rehearsal.device import Device
@@ -25,7 +25,7 @@ from vaultsync.testing.rehearsal.truth import Act, Truth, Word
 from vaultsync.testing.rehearsal.values import elements_of, show, words_of
 from vaultsync.testing.rehearsal.watch import Watch
 from vaultsync.view.chain import Broken, only
-from vaultsync.view.decide import shape_of
+from vaultsync.view.decide import conversion, shape_of
 from vaultsync.view.edits import plan_add, plan_delete, plan_purge, plan_restore, plan_update
 from vaultsync.view.entry import Entry
 from vaultsync.view.upkeep import plan_convert, repair
@@ -91,11 +91,16 @@ class Stage:
     def accuse(self, step: Any, level: Raw) -> None:
         """Tell what a lens does wrong that the library cannot read with."""
         old = step.old_values(only(level, step.lens.old))
+        raised, recent = self.watch.raised.get(step.lens.ends), self.watch.recent(step.lens.ends)
         trouble = broken_law(step, old, None, self.watch)
-        text = trouble.text if trouble is not None else self.watch.raised.get(step.lens.ends, "")
-        law = trouble.law if trouble is not None else "back(put(new, old)) == old"
+        text = trouble.text if trouble is not None else raised or recent
+        law = trouble.law if trouble is not None else "put is total" if raised else "back(put(new, old)) == old"
         self.check_watch()
-        raise Found("law", step.lens.ends, f"lens {step.lens.ends} breaks its law {law}: {text or show(old)}")
+        raise Found("law", step.lens.ends, f"lens {step.lens.ends} breaks its law {law}: {text}")
+
+    def forget(self) -> None:
+        """Check every law again."""
+        self._lawful.clear()
 
     def check_watch(self) -> None:
         """Whether a function of the user's answered one question in two ways."""
@@ -117,7 +122,9 @@ class World:
         self.story: list[str] = []
         self.devices = [Device(i, stage.at(*place)) for i, place in enumerate(cast.places)]
         self.entries: dict[int, str] = {}
-        stage.watch.troubles.clear()
+        if conflicts:  # a history that is played again, to see what goes wrong
+            stage.watch.forget()
+            stage.forget()
 
     def name(self, device: Device) -> str:
         """``Phone 9``."""
@@ -128,6 +135,11 @@ class World:
         kind = self.entries[number]
         same = [n for n, other in self.entries.items() if other == kind]
         return kind if len(same) < 2 else f"{kind} {same.index(number) + 1}"
+
+    def _sentence(self, values: Mapping[str, Any], number: int) -> str:
+        """``email to 'a'``; which entry where there are several."""
+        of = f" of {self.label(number)}" if len(self.entries) > 1 else ""
+        return " and ".join(f"{name}{of} to {show(value)}" for name, value in values.items())
 
     # ---- steps ------------------------------------------------------------------------------------------------
     def perform(self, step: Step) -> bool:
@@ -203,7 +215,7 @@ class World:
         }
         if not values:
             return False
-        self.story.append(f"{self.name(device)} sets {_sentence(values)} of {self.label(step.entry)}")
+        self.story.append(f"{self.name(device)} sets {self._sentence(values, step.entry)}")
         try:
             ops = plan_update(
                 before.id,
@@ -220,6 +232,7 @@ class World:
             self.story.pop()
             return False
         if not ops:
+            self._reads(device, before, values)
             self.story.pop()
             return False
         said: dict[Word, bool | None] = {}
@@ -263,12 +276,28 @@ class World:
 
     def _convert(self, device: Device, step: Step) -> bool:
         raw = device.raw(step.entry)
-        if raw is None or not (ops := plan_convert(raw, device.schema)):
+        if raw is None:
+            return False
+        ops = plan_convert(raw, device.schema)
+        self._stuck(device, raw, ops)
+        if not ops:
             return False
         self.story.append(f"{self.name(device)} converts {self.label(step.entry)} to {ops.get('$type', 'what it was')}")
         self._upkeep(device, step.entry, raw, ops, "convert")
         self.tally["conversions"] += 1
         return True
+
+    def _stuck(self, device: Device, raw: Raw, ops: Ops) -> None:
+        """A conversion that is not made although there is one: a lens on the way is broken."""
+        after = {key: value for key, value in {**raw, **ops}.items() if value is not GONE}
+        verdict = device.entry_of(after).decision
+        converts = conversion(device.schema, str(after.get("$type")))
+        if converts is None or verdict.locked or trashed(raw):
+            return
+        stamp = f"$schema/{converts.to}/{device.schema.types[converts.to].since}"
+        self.story.append(f"{self.name(device)} cannot convert it to {converts.to}")
+        self.stage.check_laws(device.entry_of({**after, "$type": converts.to, stamp: True}))
+        self.story.pop()
 
     def _update(self, device: Device, step: Step) -> bool:
         if step.version == device.schema.version:
@@ -396,9 +425,12 @@ class World:
         step = cause.step
         self.tally[f"refused {step.lens.ends}"] += 1
         self.stage.check_watch()
-        if (raised := self.stage.watch.raised.pop(step.lens.ends, None)) is not None or step.mirrored:
-            text = raised or f"what {self.name(device)} wrote has no older form that get brings back"
-            raise Found("law", step.lens.ends, f"lens {step.lens.ends} breaks its law: back is total: {text}")
+        raised = self.stage.watch.raised.pop(step.lens.ends, None)
+        if raised is None and not step.mirrored:
+            return
+        law = "back is total" if raised else "back(get(old)) == old for every older form"
+        text = raised or self.stage.watch.recent(step.lens.ends)
+        raise Found("law", step.lens.ends, f"lens {step.lens.ends} breaks its law {law}: {text}")
 
     # ---- the end ------------------------------------------------------------------------------------------------
     def rest(self) -> int:
@@ -408,14 +440,10 @@ class World:
             for device in self.devices:
                 for number in self._learn(device, everything):
                     self._look(device, number)
-            if not any([self.repair(device, number) for number in self.entries for device in self.devices]):
+            repaired = [self.repair(device, number) for number in self.entries for device in self.devices]
+            if not any(repaired):
                 return rounds
-        subject = "repairs"
-        raise Found("unrest", subject, f"repairs do not come to rest: after {_MOST_ROUNDS} rounds there are more")
-
-
-def _sentence(values: Mapping[str, Any]) -> str:
-    return " and ".join(f"{name} to {show(value)}" for name, value in values.items())
+        raise Found("unrest", "repairs", f"repairs do not come to rest: after {_MOST_ROUNDS} rounds there are more")
 
 
 def _shown(who: str, entry: Entry) -> list[str]:
