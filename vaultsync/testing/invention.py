@@ -15,7 +15,7 @@ from vaultsync.schema.kind import Delta, Kind, add, remove
 from vaultsync.schema.kinds import FileRef, ItemsKind
 from vaultsync.schema.types import EntryType, Field, Schema
 
-__all__ = ["MARKER", "PLATFORMS", "invent_edit", "invent_schema", "outcome"]
+__all__ = ["MARKER", "PLATFORMS", "invent_edit", "invent_schema", "outcome", "plain_types"]
 
 MARKER: Final = "kanarienvogel"
 """What no file may hold in the clear."""
@@ -113,6 +113,14 @@ def _rearranged(rng: random.Random, items: list[Any], make: Any) -> list[Any]:
         else:
             items.insert(rng.randint(0, len(items) - 1), items.pop(rng.randrange(len(items))))
     return items
+
+
+def plain_types(schema: Schema) -> list[str]:
+    """The types whose facts and cells are one to one: no lens stores them otherwise, no conversion leads to or from
+    them. What lenses keep and lose is measured where they are tested and by ``rehearse``."""
+    touched = {kind.name for kind in schema.types.values() if kind.lenses or kind.converts}
+    touched |= {kind.converts.to for kind in schema.types.values() if kind.converts}
+    return sorted(set(schema.types) - touched)
 
 
 def invent_schema(rng: random.Random, *, versions: int = 4, platforms: tuple[str, ...] = PLATFORMS) -> Schema:

@@ -10,7 +10,7 @@ from vaultsync.document.codec import decode_own
 from vaultsync.schema.cells import GONE, Raw, owner
 from vaultsync.testing import checks
 from vaultsync.testing.installation import Installation
-from vaultsync.testing.invention import invent_edit, outcome
+from vaultsync.testing.invention import invent_edit, outcome, plain_types
 from vaultsync.testing.truth import Act, Cell, Fact, Truth
 from vaultsync.vault.vault import Vault
 from vaultsync.view.entry import Entry
@@ -100,10 +100,10 @@ class Pen:
 
     def _new(self, rng: random.Random, vault: Vault) -> _Edit | None:
         schema = vault.schema
-        types = [name for name in schema.types if schema.active(name)]
+        types = [name for name in plain_types(schema) if schema.active(name)]
         if not types:
             return None
-        name = rng.choice(sorted(types))
+        name = rng.choice(types)
         fields = [field for field in schema.fields_here(name) if not schema.retired(field)]
         chosen = rng.sample(fields, rng.randint(0, min(4, len(fields))))
         values = {field.name: invent_edit(rng, field.kind, self._serial, None) for field in chosen}
