@@ -121,7 +121,7 @@ def test_a_large_batch_is_several_changes_and_several_envelopes(large: MemoryRem
     assert len(own) >= 3
 
 
-def test_a_large_batch_is_applied_as_a_whole_or_not_at_all(large: MemoryRemote) -> None:
+def test_a_large_batch_is_applied_as_a_whole_or_not_at_all(large: MemoryRemote, tmp_path: Path) -> None:
     """Its envelopes arrive in any order and one by one: nothing of it is seen before all are there."""
     laptop, ids = large.laptop, large.ids  # type: ignore[attr-defined]
     whole = dict(large.objects)
@@ -131,7 +131,7 @@ def test_a_large_batch_is_applied_as_a_whole_or_not_at_all(large: MemoryRemote) 
     arriving = MemoryRemote()
     arriving.objects = {name: data for name, data in whole.items() if name not in group}
     late = Vault.join(
-        memory_path(), "memory://", schema=SCHEMA, password="correct horse battery staple", code=laptop.recovery_code,
+        tmp_path / "late.vault", "memory://", schema=SCHEMA, password="correct horse battery staple", code=laptop.recovery_code,
         key=KEY, environment=environment("late"), opener=lambda url: arriving, background=False,
     )  # fmt: skip
     assert len(late.view()) == 0
@@ -168,12 +168,6 @@ def test_a_pull_that_is_cut_off_in_a_large_batch_shows_nothing_of_it(large: Memo
     assert len(phone.view()) == 0
     phone.sync()
     assert {entry.id for entry in phone.view()} == set(ids)
-
-
-def memory_path() -> Path:
-    from vaultsync.testing.vaults import scratch_folder
-
-    return scratch_folder() / "late.vault"
 
 
 # ---- quota ------------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ import pytest
 from vaultsync.schema.kinds import secret, tags, text
 from vaultsync.schema.types import EntryType, Field, Schema
 from vaultsync.testing import MemoryRemote, environment, memory_vault
-from vaultsync.testing.vaults import KEY, PASSWORD, scratch_folder
+from vaultsync.testing.vaults import KEY, PASSWORD
 from vaultsync.vault.vault import Vault
 
 KILLS = int(os.environ.get("VAULTSYNC_KILLS", "40"))
@@ -93,8 +93,7 @@ def read_until_killed(process: subprocess.Popen[str], delay: float) -> list[list
 def test_killed_at_any_moment_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
     """One vault file goes on through every kill; a second device shares it through the folder all the while."""
     rng = random.Random(SEED)
-    folder = scratch_folder()
-    path, shared = tmp_path / "ann.vault", folder / "shared"
+    path, shared = tmp_path / "ann.vault", tmp_path / "shared"
     url = shared.as_uri()
     shared.mkdir()
     vault = Vault.create(path, schema=SCHEMA, password=PASSWORD, key=KEY, environment=environment("killed"))
