@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cached_property
 from itertools import count
 from typing import Any
 
@@ -11,15 +12,30 @@ from vaultsync.document.layout import ENTRIES
 from vaultsync.schema.cells import GONE, Ops, Raw
 from vaultsync.schema.types import Schema
 from vaultsync.testing.rehearsal.truth import Act
+from vaultsync.view.chain import Climb
 from vaultsync.view.context import Context
 from vaultsync.view.entry import Candidate, Entry, evaluate
 
-__all__ = ["Device", "entry_id"]
+__all__ = ["Device", "Look", "entry_id"]
 
 
 def entry_id(number: int) -> str:
     """The id of an entry, as the document wants it."""
     return f"{number:026d}"
+
+
+class Look:
+    """One entry as one version shows it, with what leads there; kept until it changes."""
+
+    def __init__(self, entry: Entry) -> None:
+        self.entry = entry
+        self.lawful = False
+        """Whether every lens on the way was checked."""
+
+    @cached_property
+    def climbed(self) -> Climb:
+        """Every level between what is stored and what is shown."""
+        return self.entry._judgement.shape.climb(self.entry.raw)
 
 
 class Device:
@@ -36,6 +52,7 @@ class Device:
         numbers = count(1)
         self.new_id = lambda: f"d{number}-{next(numbers)}"
         self._raws: dict[int, Raw] = {}
+        self._looks: dict[int, dict[int, Look]] = {}
         self._context = Context(conflicts=self.candidates)
 
     def raw(self, number: int) -> Raw | None:
@@ -47,17 +64,26 @@ class Device:
             self._raws[number] = found
         return self._raws[number]
 
+    def look(self, number: int, schema: Schema | None = None) -> Look:
+        """An entry as it is shown here, or would be had this device another version."""
+        schema = schema or self.schema
+        looks = self._looks.setdefault(number, {})
+        if (found := looks.get(id(schema))) is None:
+            entry = evaluate(entry_id(number), self.raw(number) or {}, schema, self._context)
+            found = looks[id(schema)] = Look(entry)
+        return found
+
     def entry(self, number: int) -> Entry:
         """An entry as it is shown here."""
-        return self.as_at(number, self.schema)
+        return self.look(number).entry
 
-    def as_at(self, number: int, schema: Schema) -> Entry:
-        """The same, had this device another version."""
-        return evaluate(entry_id(number), self.raw(number) or {}, schema, self._context)
-
-    def entry_of(self, raw: Raw) -> Entry:
+    def look_at(self, raw: Raw) -> Look:
         """What this version makes of something that is not stored."""
-        return evaluate(entry_id(0), raw, self.schema, Context())
+        return Look(evaluate(entry_id(0), raw, self.schema, Context()))
+
+    def _changed(self, number: int) -> None:
+        self._raws.pop(number, None)
+        self._looks.pop(number, None)
 
     def candidates(self, entry: str) -> dict[str, tuple[Candidate, ...]]:
         """What concurrent writes left, for ``entry.conflicts``."""
@@ -69,7 +95,7 @@ class Device:
     def commit(self, number: int, ops: Ops) -> list[Any]:
         """Make operations of an entry a change."""
         entry = entry_id(number)
-        self._raws.pop(number, None)
+        self._changed(number)
         edits = [Edit(ENTRIES, entry, key, DELETED if value is GONE else value) for key, value in ops.items()]
         return self.engine.commit(self.actor, edits)
 
@@ -84,6 +110,6 @@ class Device:
         if changes:
             self.engine.apply(changes)
             for number in touched:
-                self._raws.pop(number, None)
+                self._changed(number)
         self.saw = saw
         return touched

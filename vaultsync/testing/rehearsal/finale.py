@@ -13,7 +13,7 @@ from typing import Any
 
 from vaultsync.schema.cells import trashed
 from vaultsync.schema.types import Schema
-from vaultsync.testing.rehearsal.device import entry_id
+from vaultsync.testing.rehearsal.device import Look, entry_id
 from vaultsync.testing.rehearsal.failure import Found
 from vaultsync.testing.rehearsal.families import Family, dropped_fields
 from vaultsync.testing.rehearsal.truth import Act
@@ -62,9 +62,10 @@ class Finale:
 
     def entry(self, number: int) -> None:
         raw = self.newest.raw(number) or {}
-        entries = {place: self.newest.as_at(number, schema) for place, schema in self.places.items()}
-        for entry in entries.values():
-            self.stage.check_laws(entry)
+        looks = {place: self.newest.look(number, schema) for place, schema in self.places.items()}
+        for look in looks.values():
+            self.stage.check_laws(look)
+        entries = {place: look.entry for place, look in looks.items()}
         self.twins(number)
         if trashed(raw) != self.truth.trashed(number):
             said = "is in the trash although an edit was not seen by any delete"
@@ -72,8 +73,8 @@ class Finale:
             raise Found("trash", "trash", f"{self.world.label(number)} {text}")
         if trashed(raw):
             return
-        for place, entry in entries.items():
-            self.versions_agree(number, place, entry, entries)
+        for place, look in looks.items():
+            self.versions_agree(place, look, entries)
         if not self.truth.purged(number):
             self.written_last(number, entries)
             self.words(number)
@@ -103,14 +104,12 @@ class Finale:
                 raise Found("disagree", (fields or ["entry"])[0], text, show(picture[0]), show(mine[0]))
         self.stage.check_watch()
 
-    def versions_agree(
-        self, number: int, place: tuple[int, str], newer: Entry, entries: dict[tuple[int, str], Entry]
-    ) -> None:
+    def versions_agree(self, place: tuple[int, str], look: Look, entries: dict[tuple[int, str], Entry]) -> None:
         """``back`` of what this version shows is what the older ones show."""
-        shape = newer._judgement.shape
+        newer, shape = look.entry, look.entry._judgement.shape
         if not shape.steps:
             return
-        climbed = shape.climb(newer.raw)
+        climbed = look.climbed
         for i, step in enumerate(climbed.steps):
             old = step.old_values(only(climbed.levels[i], step.lens.old))
             new = step.new_values(only(climbed.levels[i + 1], step.lens.new))

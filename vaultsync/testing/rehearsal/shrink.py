@@ -20,15 +20,17 @@ def shrink(
 ) -> Script:
     """A smaller script that fails; ``script`` itself must. At most ``most`` tries. ``given``: fields whose values are
     not ours to simplify."""
-    tries = iter(range(most))
-    best = script
-    while True:
-        found = next(
-            (other for other in _candidates(best, given) if next(tries, None) is not None and fails(other)), None
-        )
-        if found is None:
-            return best
-        best = found
+    best, better = script, True
+    while better:
+        better = False
+        for other in _candidates(best, given):
+            most -= 1
+            if most < 0:
+                return best
+            if fails(other):
+                best, better = other, True
+                break
+    return best
 
 
 def _candidates(script: Script, given: Container[str]) -> Iterator[Script]:

@@ -44,8 +44,8 @@ class Watch:
     def __init__(self) -> None:
         self.troubles: list[Trouble] = []
         self.raised: dict[str, str] = {}
-        self._recent: dict[str, deque[str]] = {}
-        self._answers: dict[tuple[int, str], str] = {}
+        self._recent: dict[str, deque[tuple[str, tuple[Any, ...], Any]]] = {}
+        self._answers: dict[Any, Any] = {}
 
     def forget(self) -> None:
         """Begin anew: what was answered before is asked for twice again."""
@@ -56,42 +56,56 @@ class Watch:
 
     def recent(self, ends: str) -> str:
         """What the functions of a lens were asked last, and said."""
-        return "; ".join(dict.fromkeys(self._recent.get(ends, ())))
+        told = (f"{_asked(name, values)} gives {show(answer)}" for name, values, answer in self._recent.get(ends, ()))
+        return "; ".join(dict.fromkeys(told))
 
     def function(self, lens: Lens, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         """The same function, watched."""
         return partial(self._call, lens.ends, name, function)
 
     def _call(self, ends: str, name: str, function: Callable[..., Any], *values: Any) -> Any:
-        asked = f"{name}({', '.join(_asked(value) for value in values)})"
         try:
             answer = function(*values)
         except Exception as error:
-            self.raised[ends] = f"{asked} raises {type(error).__name__}: {error}"
+            self.raised[ends] = f"{_asked(name, values)} raises {type(error).__name__}: {error}"
             raise
-        question, said = (id(function), asked), show(answer)
-        self._recent.setdefault(ends, deque(maxlen=3)).append(f"{asked} gives {said}")
-        before = self._answers.get(question)
-        if before is None:
+        if ends not in self._recent:
+            self._recent[ends] = deque(maxlen=3)
+        self._recent[ends].append((name, values, answer))
+        question, said = (id(function), *map(_frozen, values)), _frozen(answer)
+        if question not in self._answers:
             if len(self._answers) > _MOST_ANSWERS:
                 self._answers.clear()
-            self._answers[question] = said
-            before = self._again(function, values)
-        if before != said:
-            text = f"{asked} gives {said}, and asked again {before}"
+            self._answers[question] = self._again(function, values)
+        if self._answers[question] != said:
+            before = self._answers[question]
+            shown = show(dict(before)) if isinstance(answer, Mapping) and isinstance(before, tuple) else show(before)
+            text = f"{_asked(name, values)} gives {show(answer)}, and asked again {shown}"
             self.troubles.append(Trouble(ends, "the same question has one answer", text))
         return answer
 
     @staticmethod
-    def _again(function: Callable[..., Any], values: tuple[Any, ...]) -> str:
+    def _again(function: Callable[..., Any], values: tuple[Any, ...]) -> Any:
         try:
-            return show(function(*map(_reordered, values)))
+            return _frozen(function(*map(_reordered, values)))
         except Exception as error:  # the user's: anything
             return f"an error ({type(error).__name__}: {error})"
 
 
-def _asked(value: Any) -> str:
-    return "{" + show(value) + "}" if isinstance(value, Mapping) else show(value)
+def _asked(name: str, values: tuple[Any, ...]) -> str:
+    listed = ("{" + show(value) + "}" if isinstance(value, Mapping) else show(value) for value in values)
+    return f"{name}({', '.join(listed)})"
+
+
+def _frozen(value: Any) -> Any:
+    """Something to compare and to look up by, for whatever a function takes or gives."""
+    if isinstance(value, dict):
+        return tuple(sorted((str(name), _frozen(each)) for name, each in value.items() if each is not None))
+    try:
+        hash(value)
+    except TypeError:
+        return repr(value)
+    return value
 
 
 def _reordered(value: Any) -> Any:
