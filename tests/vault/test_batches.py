@@ -131,7 +131,8 @@ def test_a_large_batch_is_applied_as_a_whole_or_not_at_all(large: MemoryRemote, 
     arriving = MemoryRemote()
     arriving.objects = {name: data for name, data in whole.items() if name not in group}
     late = Vault.join(
-        tmp_path / "late.vault", "memory://", schema=SCHEMA, password="correct horse battery staple", code=laptop.recovery_code,
+        tmp_path / "late.vault", "memory://",
+        schema=SCHEMA, password="correct horse battery staple", code=laptop.recovery_code,
         key=KEY, environment=environment("late"), opener=lambda url: arriving, background=False,
     )  # fmt: skip
     assert len(late.view()) == 0
