@@ -254,6 +254,8 @@ def test_a_false_link_takes_nothing_with_it_but_what_is_behind_it() -> None:
     false = ((epoch.check, ((next(iter(R3.epoch_keys(W.phone).values())).check, bytes(80)),)), grants)
     after = R3.merge([written(Op.ROTATE, W.recovery, false)])
     assert set(after.epoch_keys(W.phone)) == {R3.epoch, epoch.id}
+    added, keys = newcomer(after, W.laptop, "camera")
+    assert set(added.epoch_keys(keys)) == {epoch.id}
 
 
 # ---- beside each other --------------------------------------------------------------------------------------------
@@ -311,6 +313,7 @@ def test_pin_and_ack_for_the_chain_of_another_device_name_nothing() -> None:
     after = R3.merge([written(Op.REMOVE, W.recovery, subject)])
     assert set(after.revoked) == {W.phone_chain.id}
     assert after.revoked[W.phone_chain.id].pins == frozenset()
+    assert without(after, TABLET).revoked[TABLET_CHAIN.id].pins == frozenset()
 
 
 def test_a_device_added_beside_a_removal_gets_the_keys_it_lacks_from_any_member() -> None:
@@ -370,6 +373,16 @@ def test_thief_of_the_recovery_identity_removes_adds_and_rotates_beside_the_rene
     assert after.ack_due(W.laptop.public.id)
     later = without(after, TABLET, author=NEW_RECOVERY)  # and the new one goes on, past epochs it cannot read
     assert later.epoch in later.epoch_keys(W.laptop)
+
+
+def test_epoch_of_a_thief_is_never_current_even_where_no_epoch_is_clean() -> None:
+    renewed, _ = R3.renew(W.recovery, NEW_RECOVERY, entropy=Seeded("renewal"))
+    honest = both(*(without(renewed, gone, author=NEW_RECOVERY) for gone in (W.phone, TABLET)))
+    assert honest.needs_rotation
+    thief = R3
+    for step in range(8):
+        thief, _ = thief.rotate(W.recovery, entropy=Seeded(f"thief {step}"))
+    assert both(honest, thief).epoch == honest.epoch
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -204,13 +204,12 @@ def _decided(rivals: list[Entry], log: Sequence[Entry], standing: Mapping[bytes,
     names = frozenset(entry.hash for entry in rivals)
     seen = _seen(log, names)
     there = [standing[entry.hash].members for entry in rivals]
-    voters = set(there[0].intersection(*there[1:])) | {log[0].publics[1].id}
-    identities = _identities(log)
+    voters = set(there[0].intersection(*there[1:])) | {log[0].publics[1].id}  # the identity they replace is in none
     votes: dict[bytes, bytes | None] = {}
     for entry in log:
         if entry.author not in voters:
             continue
-        if entry.claim is not None and entry.author not in identities:
+        if entry.claim is not None:
             voters.add(entry.claim.public.id)
         if (found := seen[entry.hash]) and entry.author not in votes:
             votes[entry.author] = next(iter(found)) if len(found) == 1 else None
