@@ -288,6 +288,9 @@ class History:
         if one.honest and one.roster.ack_due(one.keys.public.id):
             one.roster, entry = one.roster.ack(one.keys, one.applied)
             self.entries.append(entry)
+        if one.honest and self.inside(one) and (made := one.roster.grant_missing(one.keys)) is not None:
+            one.roster, entry = made
+            self.entries.append(entry)
 
     def ends(self, one: Replica) -> dict[bytes, End]:
         return accepted_ends(one.roster, [made.statement for made in self.remote])
@@ -353,7 +356,11 @@ class History:
                     if one.honest:
                         self.hear(one)
                 case 9:
-                    if one.honest and self.inside(one) and len(self.replicas) < 6:
+                    if (
+                        self.members().count(one)
+                        and len(self.replicas) < 6
+                        and one.keys.public.id not in (one.roster.ungranted)
+                    ):
                         self.pair(one)
                 case _:
                     if one.honest and self.rng.random() < 0.5:

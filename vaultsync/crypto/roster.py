@@ -216,7 +216,8 @@ class Roster(RosterLog):
 
     @property
     def ungranted(self) -> frozenset[bytes]:
-        """Members (ids) that cannot reach the current epoch yet: somebody's :meth:`grant_missing` is due."""
+        """Members (ids) that cannot reach the current epoch yet: somebody's :meth:`grant_missing` is due. Such a member
+        keeps its changes until then: an older key is one that a removed device may have, and others refuse it."""
         return frozenset(id for id in self.members if self.epoch not in self._reach(id))
 
     @property
