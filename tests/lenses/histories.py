@@ -366,6 +366,7 @@ class Check:
                 what = "came back" if last.facts[fact] is None else "lost"
                 self.out[f"{what} {label}"] += 1
                 self.out.setdefault(f"example {what} {label}", self.seed)
+                return  # once a fact, however many versions miss it
 
     def shows(self, schema: Schema, entry: Entry, fact: str) -> bool:
         if self.setup.converting:
