@@ -1,20 +1,16 @@
-"""Commands that bring entries in and out, and the one that says what an entry may hold."""
+"""Commands that bring entries in and out."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
 
-from vaultsync.cli.output import block, heading, line, note, print_json, say, table, working
+from vaultsync.cli.output import block, note, print_json, say, working
 from vaultsync.cli.session import Json, Session, on_vault, sync_quietly
-from vaultsync.errors import ImportFailed, UnknownType
-from vaultsync.view.words import near, platforms
-
-if TYPE_CHECKING:
-    from vaultsync.schema.types import EntryType, Field, Schema
+from vaultsync.errors import ImportFailed
 
 __all__ = ["COMMANDS"]
 
@@ -83,95 +79,4 @@ def export(
         note("It holds every secret in the clear, and only you may read it: keep it safe, or delete it soon.")
 
 
-def schema(
-    type: Annotated[
-        str | None, typer.Argument(metavar="[TYPE]", help="Only this type, with its fields.", show_default=False)
-    ] = None,
-    schema: Annotated[
-        str | None,
-        typer.Option("--schema", metavar="MODULE:NAME", envvar="VAULTSYNC_SCHEMA", help="Your application's schema."),
-    ] = None,
-    schema_version: Annotated[
-        int | None,
-        typer.Option(
-            "--schema-version", metavar="N", envvar="VAULTSYNC_SCHEMA_VERSION", help="As of an older release."
-        ),
-    ] = None,
-    platform: Annotated[
-        str | None, typer.Option("--platform", metavar="P", envvar="VAULTSYNC_PLATFORM", help="On another platform.")
-    ] = None,
-    json: Json = False,
-) -> None:
-    """Say what entries may hold: types, their fields and kinds.
-
-    Needs no vault.
-    """
-    from vaultsync.cli.session import load_schema
-
-    found = load_schema(schema, schema_version, platform)
-    types = [kind for kind in found.types.values() if found.known(kind.name) and found.here(kind)]
-    if type is not None:
-        types = [kind for kind in types if kind.name == type]
-        if not types:
-            raise UnknownType(f"there is no entry type {type[:40]!r} here.{near(type, found.types)}")
-    if json:
-        print_json(_schema_json(found, types))
-        return
-    say(f"{found.name} {found.release(found.version)} on {platforms([found.platform])}")
-    if type is None:
-        table(
-            ("Type", "Label", "Fields", ""),
-            [(t.name, t.label, f"{len(found.fields_here(t))}", _retired(found, t)) for t in types],
-        )
-        note("`vaultsync schema TYPE` lists the fields of one.")
-        return
-    heading(f"{types[0].name} ({types[0].label}) {_retired(found, types[0])}".rstrip())
-    table(
-        ("Field", "Kind", "Label", ""),
-        [(f.name, f.kind.name, f.label, _remarks(found, f)) for f in found.fields_here(types[0])],
-    )
-
-
-def _retired(schema: Schema, thing: EntryType | Field) -> str:
-    return f"retired in {schema.release(thing.until)}" if thing.until and schema.retired(thing) else ""
-
-
-def _remarks(schema: Schema, field: Field) -> str:
-    remarks = [_retired(schema, field)]
-    if field.platforms:
-        remarks.append(f"on {platforms(field.platforms)}")
-    if field.since > 1:
-        remarks.append(f"since {schema.release(field.since)}")
-    return line(", ".join(remark for remark in remarks if remark))
-
-
-def _schema_json(schema: Schema, types: list[EntryType]) -> dict[str, Any]:
-    return {
-        "name": schema.name,
-        "version": schema.version,
-        "release": schema.release(schema.version),
-        "platform": schema.platform,
-        "types": [
-            {
-                "name": kind.name,
-                "label": kind.label,
-                "since": kind.since,
-                "retired": schema.retired(kind),
-                "fields": [
-                    {
-                        "name": field.name,
-                        "label": field.label,
-                        "kind": field.kind.name,
-                        "secret": field.kind.is_secret,
-                        "since": field.since,
-                        "retired": schema.retired(field),
-                    }
-                    for field in schema.fields_here(kind)
-                ],
-            }
-            for kind in types
-        ],
-    }
-
-
-COMMANDS: Final[dict[str, Callable[..., None]]] = {"import": import_, "export": export, "schema": schema}
+COMMANDS: Final[dict[str, Callable[..., None]]] = {"import": import_, "export": export}

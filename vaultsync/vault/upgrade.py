@@ -137,6 +137,12 @@ class UpgradePlan:
             transaction.commit(receipts)
         return len(entries)
 
+    def check(self, types: Iterable[str] | None = None) -> None:
+        """Raise `ExportFirst` when `apply` would: something would be deleted that no export holds as it is now."""
+        for plan in self._chosen(types):
+            if plan.delete:
+                self._seen(plan, discard=False)
+
     def apply(
         self,
         types: Iterable[str] | None = None,
@@ -159,7 +165,7 @@ class UpgradePlan:
         deleting = [plan for plan in chosen if plan.delete]
         converting = [entry_id for plan in chosen for entry_id in plan.convert]
         for plan in deleting:
-            self._seen(plan, discard)
+            self._seen(plan, discard=discard)
         total = len(converting) + sum(len(plan.delete) for plan in deleting)
         done = changed = 0
         for start in range(0, len(converting), CHUNK):
@@ -169,7 +175,7 @@ class UpgradePlan:
             if progress is not None and progress(done, total) is False:
                 return changed
         for plan in deleting:
-            seen = self._seen(plan, discard)
+            seen = self._seen(plan, discard=discard)
             with self._desk.batch():  # all of a type or nothing: an export covers them together
                 for entry in seen:
                     self._desk.delete(entry)
@@ -196,7 +202,7 @@ class UpgradePlan:
             )
         return [plan for plan in self.types if plan.type in wanted]
 
-    def _seen(self, plan: TypePlan, discard: bool) -> list[Entry]:
+    def _seen(self, plan: TypePlan, *, discard: bool) -> list[Entry]:
         """The entries to delete as they are now: a delete covers what was seen, so that an edit that arrives between
         looking and deleting wins. Raises `ExportFirst`."""
         view = self._view()
