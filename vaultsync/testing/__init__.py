@@ -5,6 +5,7 @@
 ``environment``   seeded clock and randomness, so that what went wrong once goes wrong again
 ``simulate``      devices at several versions share a vault over a faulty remote, checked against the truth
 ``check_lens``    tries a lens of your own on generated values
+``rehearse``      devices at several versions of your own schema, hundreds of histories in seconds (``rehearsal``)
 ``strategies``    Hypothesis strategies for values, cells and whole schema timelines
 ``contracts``     suites that every implementation of a port has to pass
 
@@ -19,6 +20,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vaultsync.testing import contracts, strategies
     from vaultsync.testing.lenses import LensBroken, check_lens
+    from vaultsync.testing.rehearsal import (
+        RehearsalFailed,
+        assert_rehearsed,
+        check_lock,
+        rehearse,
+        write_lock,
+    )
     from vaultsync.testing.remotes import Faults, FaultyRemote, MemoryRemote
     from vaultsync.testing.seeded import Clock, Entropy, environment
     from vaultsync.testing.simulator import SimulationFailed, simulate
@@ -27,6 +35,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "lenses": ("LensBroken", "check_lens"),
     "seeded": ("Clock", "Entropy", "environment"),
+    "rehearsal": ("RehearsalFailed", "assert_rehearsed", "check_lock", "rehearse", "write_lock"),
     "remotes": ("Faults", "FaultyRemote", "MemoryRemote"),
     "simulator": ("SimulationFailed", "simulate"),
     "vaults": ("MemoryVault", "memory_vault"),
@@ -57,11 +66,16 @@ __all__ = [
     "LensBroken",
     "MemoryRemote",
     "MemoryVault",
+    "RehearsalFailed",
     "SimulationFailed",
+    "assert_rehearsed",
     "check_lens",
+    "check_lock",
     "contracts",
     "environment",
     "memory_vault",
+    "rehearse",
     "simulate",
     "strategies",
+    "write_lock",
 ]

@@ -175,7 +175,7 @@ class Finale:
                 listed = self.by_family_listed(entry) if listed is None else listed
                 self.missing(entry, family, word, last, word in listed.get(family, ()), contested)
                 touched[family.form] |= 2
-            if said == {False} and there:
+            if said == {False} and there and (family, word) not in self.truth.doubled:
                 if not contested:
                     self.came_back(entry, family, word, last)
                 self.seen[f"came back {family.form}"] += 1

@@ -3,7 +3,8 @@
 A *word* stands if every last act on it (one that no other act on that word has seen) left it there, and is gone if
 every last act took it away; where such acts disagree, nothing follows. An act is *contested* when somebody wrote the
 same family at another representation (an older form of the same data) without knowing of it, or without knowing of
-something built on it: a mirror stores both forms, and there the last writer wins. Nothing else is ever contested.
+something built on it: a mirror stores both forms, and there the last writer wins. Where mirrors stand on each other,
+a newest device writes older forms of other fields too, and any two writes contest. Nothing else is ever contested.
 """
 
 from __future__ import annotations
@@ -58,6 +59,8 @@ class Truth:
     def __init__(self) -> None:
         self.acts: list[Act] = []
         self._by_entry: dict[int, list[Act]] = {}
+        self.doubled: set[Word] = set()
+        """Words that somebody wrote twice: which of the two went, nobody can tell."""
 
     def record(self, act: Act) -> None:
         """One more act."""
@@ -83,7 +86,9 @@ class Truth:
         mine = [each for each in self.of(act.entry) if family in each.forms]
         later = [each for each in mine if each is act or each.saw & act.bit]
         return any(
-            one.forms[family] != other.forms[family] and one.concurrent(other) for one in later for other in mine
+            (family.chained or one.forms[family] != other.forms[family]) and one.concurrent(other)
+            for one in later
+            for other in mine
         )
 
     def undisturbed(self, act: Act, family: Family) -> bool:

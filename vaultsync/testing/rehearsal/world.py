@@ -373,6 +373,8 @@ class World:
         if family.opaque:
             return {}
         old, new = elements_of(kind, before), elements_of(kind, after)
+        twice = [each for each, times in new.items() if times > 1]
+        self.truth.doubled.update((family, word) for word in words_of(tuple(twice), numbers=family.numbers))
         taken = words_of(tuple((old - new).elements()), numbers=family.numbers)
         put = words_of(tuple((new - old).elements()), numbers=family.numbers)
         left = words_of(after, numbers=family.numbers)
