@@ -14,7 +14,7 @@ from vaultsync.document.engine import Edit
 from vaultsync.testing import MemoryRemote, environment
 from vaultsync.testing.vaults import KEY, PASSWORD, URL
 from vaultsync.vault import upgrade
-from vaultsync.vault.vault import LAST_VERSION
+from vaultsync.vault.works import LAST_VERSION
 
 OLD, NEW, NEWER = 1, 2, 3
 
@@ -540,6 +540,58 @@ def test_a_deleted_entry_is_not_converted_and_converted_when_it_is_back(world: W
     assert laptop.view()[ids["note1"]].type == "wifi_note"
     laptop.restore(ids["note1"])
     assert laptop.upgrade_plan().apply(["wifi_note"]) == 1
+
+
+def chained(tmp_path: Path, *, end: bool) -> World:
+    """slip (1) -> memo (2) -> page (3); with ``end`` the last one is retired too, and nothing follows."""
+    first, second, third = [field("title")], [field("title", 2), field("body", 2)], [field("title", 3)]
+    types = [
+        vs.EntryType("slip", label="Slip", until=2, fields=first, converts=vs.Convert("memo", keep_old=True)),
+        vs.EntryType("memo", label="Memo", since=2, until=3, fields=second, converts=vs.Convert("page")),
+        vs.EntryType("page", label="Page", since=3, until=4 if end else None, fields=third),
+    ]
+    return World(tmp_path, vs.Schema("acme", version=4, platform="linux", types=types))
+
+
+def test_three_versions_and_one_device_converts_further_than_another(tmp_path: Path) -> None:
+    world = chained(tmp_path, end=False)
+    oldest = world.device("Phone", 1)
+    ids = [oldest.add("slip", title=f"Slip {n}").id for n in range(3)]
+    middle, newest = world.device("Tablet", 2), world.device("Laptop", 4)
+    try:
+        plan = newest.upgrade_plan()
+        assert str(plan) == "Slip: 3 entries will become Page", "the Phone has its slips, the Tablet has them archived"
+        assert middle.upgrade_plan().apply() == 3
+        assert plan.apply() == 3
+        middle.update(ids[0], body="written as a memo")
+        oldest.update(ids[1], title="written as a slip")
+        world.sync()
+
+        assert [newest.view()[entry_id].type for entry_id in ids] == ["page"] * 3
+        assert newest.view()[ids[0]].retired["body"] == "written as a memo"
+        assert [newest.view()[entry_id]["title"] for entry_id in ids] == ["Slip 0", "written as a slip", "Slip 2"]
+        assert [oldest.view()[entry_id].type for entry_id in ids] == ["slip"] * 3
+        assert all(middle.view()[entry_id].status is not vs.Status.TRASHED for entry_id in ids)
+        assert not newest.upgrade_plan()
+        assert not middle.upgrade_plan(), "what is converted further is nothing that can only be deleted"
+        assert stored(newest) == stored(middle) == stored(oldest)
+    finally:
+        for vault in world.vaults:
+            vault.close()
+
+
+def test_a_chain_that_ends_can_only_be_deleted(tmp_path: Path) -> None:
+    world = chained(tmp_path, end=True)
+    oldest = world.device("Phone", 1)
+    oldest.add("slip", title="Slip")
+    newest = world.device("Laptop", 4)
+    try:
+        assert str(newest.upgrade_plan()) == (
+            "Slip: 1 entry can only be deleted (on Phone too, where it can still be edited)"
+        )
+    finally:
+        for vault in world.vaults:
+            vault.close()
 
 
 # ---- long ones ------------------------------------------------------------------------------------------------------

@@ -55,7 +55,7 @@ class Draft:
     def _merge(self, entry_id: str, raw: Raw, ops: Ops) -> None:
         mine = self._ops.setdefault(entry_id, {})
         after: dict[str, Scalar] = dict(raw)
-        for key, value in ops.items():
+        for key, value in _with_older_cells(ops, mine).items():
             mine.pop(key, None)
             mine[key] = value
             if value is GONE:
@@ -84,6 +84,24 @@ class Draft:
                     value = _above(value, stored.get(mine))
                 edits.append(Edit(ENTRIES, entry_id, key, DELETED if isinstance(value, Gone) else value))
         return edits
+
+
+def _with_older_cells(ops: Ops, before: Ops) -> Ops:
+    """``ops``, with every mark of a mirror followed by the older cells that followed it in an earlier edit.
+
+    A mark and the older value that it speaks of must stand beside each other, mark first: concurrent writes of the two
+    then win or lose together.
+    """
+    out: Ops = {}
+    for key, value in ops.items():
+        out[key] = value
+        if key.startswith("$lens/") and key in before:
+            for later in list(before)[list(before).index(key) + 1 :]:
+                if later.startswith("$"):
+                    break
+                if later not in ops:
+                    out[later] = before[later]
+    return out
 
 
 def _above(planned: Scalar | Gone, stored: Scalar) -> Scalar | Gone:

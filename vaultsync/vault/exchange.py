@@ -168,7 +168,7 @@ class Exchange:
         self._epochs = identity.epoch_keys()
 
     def _chains(self) -> list[bytes]:
-        return [chain for member in self._identity.roster.members.values() for chain in member.chains]
+        return list(self._identity.roster.writers)
 
     def _tell_sealed(self, core: Core) -> None:
         """Tell the core of own envelopes it does not know yet: just packed, or by another process."""

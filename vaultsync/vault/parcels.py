@@ -113,7 +113,9 @@ def pack_own(ledger: Ledger, identity: Identity, environment: Environment) -> in
     if not waiting:
         return 0
     seq, prev = (last.seq, last.env_id) if last else (0, NO_ENVELOPE)
-    epoch = identity.epoch_keys()[identity.roster.epoch]
+    epoch = identity.epoch_keys().get(identity.roster.epoch)
+    if epoch is None:
+        return 0  # the key of the newest epoch has not reached this device: the changes wait here, unsealed
     sealed = []
     for part in _parts(waiting):
         changes = [own.change for own in part.changes]
@@ -183,11 +185,10 @@ def tips(reading: Reading, identity: Identity) -> dict[bytes, Tip]:
     """How far each chain of the roster is applied here. Envelopes are stored in their chain's order and without
     gaps."""
     found = {}
-    for member in identity.roster.members.values():
-        for chain in member.chains:
-            last = reading.last_envelope(chain, envelope.Kind.CHANGES)
-            if last is not None:
-                found[chain] = Tip(last.seq, last.env_id)
+    for chain in identity.roster.writers:
+        last = reading.last_envelope(chain, envelope.Kind.CHANGES)
+        if last is not None:
+            found[chain] = Tip(last.seq, last.env_id)
     return found
 
 

@@ -2,6 +2,7 @@
 
 ::
 
+    Vault -----> Works                the parts below, and what one does when another has news
     Desk ------> Ledger ------> Engine (document) + Store (journal)
     Picture ---> Ledger               what the local schema makes of it
     Syncing ---> Exchange --> Core    what is exchanged with the remote, and when
@@ -29,32 +30,25 @@ from vaultsync.schema.types import Schema
 from vaultsync.sync.report import SyncReport
 from vaultsync.vault import census, unlocking
 from vaultsync.vault.attachments import attach, read_attachment
-from vaultsync.vault.desk import Desk, Quota
+from vaultsync.vault.desk import Quota
 from vaultsync.vault.devices import DeviceInfo, devices
 from vaultsync.vault.environment import REAL, Environment
-from vaultsync.vault.events import Bus, Event, EventKind
+from vaultsync.vault.events import Event
 from vaultsync.vault.exchange import Exchange, Progress
 from vaultsync.vault.exporting import export
 from vaultsync.vault.health import Health, examine
 from vaultsync.vault.identity import Identity
 from vaultsync.vault.importing import import_records
 from vaultsync.vault.ledger import Ledger
-from vaultsync.vault.picture import Picture
-from vaultsync.vault.provenance import Provenance, Revision
-from vaultsync.vault.syncing import Status, Syncing
+from vaultsync.vault.provenance import Revision
+from vaultsync.vault.syncing import Status
 from vaultsync.vault.unlocking import Secrets
 from vaultsync.vault.upgrade import UpgradePlan, make_plan
-from vaultsync.view.context import Device
+from vaultsync.vault.works import Works
 from vaultsync.view.entry import Conflict, Entry
 from vaultsync.view.picture import View
-from vaultsync.view.upkeep import needs_upkeep, repair
 
 __all__ = ["Vault"]
-
-LAST_VERSION = "last_version"
-CENSUS_WRITTEN = "census_written"
-REPAIRED = "repaired"
-"""State: digest of the schema under which every entry was looked at for repairs."""
 
 
 class Vault:
@@ -79,41 +73,12 @@ class Vault:
         self.recovery_code: str | None = None
         """The code that, with the password, lets another device in. Set only on the object that `create` returned:
         show it once, have it printed, keep it nowhere."""
+        self._works = Works(ledger, identity, schema, environment, app=app, opener=opener, background=background)
         self._ledger = ledger
-        self._identity = identity
         self._environment = environment
-        self._app = app
-        self._closed = False
-        self._bus = Bus()
-        engine = ledger.engine
-        census.check_schema(engine, schema)
-        stored = ledger.state(LAST_VERSION)
-        last_version = int(stored) if stored else None
-        self._provenance = Provenance(lambda: ledger.engine, lambda: self._identity, lambda: self._picture.context)
-        self._picture = Picture(
-            ledger,
-            schema,
-            device_id=identity.device_id,
-            last_version=last_version,
-            conflicts=self._provenance.candidates,
-            device_of=self._provenance.device_named,
-        )
-        self._desk = Desk(ledger, schema, self._picture, environment, self._after_edit)
-        self._syncing = Syncing(
-            ledger,
-            environment,
-            load_identity=lambda: unlocking.load_identity(ledger),
-            learned=self._learn,
-            merged=self._after_merge,
-            refresh=self._look_elsewhere,
-            changed=lambda: self._bus.tell(Event(EventKind.STATUS)),
-            opener=opener,
-            background=background,
-        )
-        self._seen_news = ledger.news
-        if not self._desk.read_only:
-            self._announce(last_version)
-            self._repair_all()
+        self._desk = self._works.desk
+        self._picture = self._works.picture
+        self._syncing = self._works.syncing
 
     # ---- making, opening, joining -----------------------------------------------------------------------------
     @classmethod
@@ -251,7 +216,7 @@ class Vault:
         self._check_open()
         with self._ledger.lock:
             self._picture.current()
-            return self._provenance.history(entry_id, self.schema)
+            return self._works.provenance.history(entry_id, self.schema)
 
     @property
     def drift(self) -> tuple[Drift, ...]:
@@ -264,7 +229,7 @@ class Vault:
         """The person's devices, this one first."""
         self._check_open()
         self._picture.current()
-        return devices(self._identity, self._picture.context.census, self._ledger)
+        return devices(self._works.identity, self._picture.context.census, self._ledger)
 
     # ---- edits ------------------------------------------------------------------------------------------------
     def batch(self) -> AbstractContextManager[None]:
@@ -302,7 +267,7 @@ class Vault:
         if revision is None:
             return self._desk.restore(entry)
         entry_id = entry if isinstance(entry, str) else entry.id
-        then = self._provenance.as_of(entry_id, revision, self.schema)
+        then = self._works.provenance.as_of(entry_id, revision, self.schema)
         with self.batch():
             restored = self._desk.restore(entry_id)
             values = {name: then.get(name) for name in sorted(restored.writable)}
@@ -335,7 +300,7 @@ class Vault:
         """
         self._check_open()
         seen = self._desk.view()[entry] if isinstance(entry, str) else entry
-        return attach(self._desk, self._ledger, self._identity, self._environment, seen, name, data, field)
+        return attach(self._desk, self._ledger, self._works.identity, self._environment, seen, name, data, field)
 
     def read_attachment(self, entry: Entry | str, field: str | None = None, /) -> bytes:
         """The contents of an attached file, fetched from the remote when it is not on this device yet.
@@ -348,7 +313,7 @@ class Vault:
         chosen = field if field is not None else next(iter(references), "")
         if chosen not in references:
             raise UnknownField(f"{seen.label} {seen.id} has no file attached{f' in {field!r}' if field else ''}")
-        return read_attachment(self._ledger, self._identity, self._syncing.remote, seen, references[chosen])
+        return read_attachment(self._ledger, self._works.identity, self._syncing.remote, seen, references[chosen])
 
     # ---- upgrading --------------------------------------------------------------------------------------------
     def upgrade_plan(self) -> UpgradePlan:
@@ -359,7 +324,9 @@ class Vault:
         self._check_open()
         self._picture.current()
         census_rows, now = self._picture.context.census, self._environment.now_ms()
-        return make_plan(self._desk, self._ledger, self.schema, self.view, census_rows, self._identity.device_id, now)
+        return make_plan(
+            self._desk, self._ledger, self.schema, self.view, census_rows, self._works.identity.device_id, now
+        )
 
     # ---- in and out -------------------------------------------------------------------------------------------
     def import_file(self, path: str | os.PathLike[str], /, *, format: str | None = None) -> ImportReport:
@@ -413,7 +380,7 @@ class Vault:
         """Hear of edits, merges and changes of status, on a thread of the library's own; the returned function ends
         it."""
         self._check_open()
-        return self._bus.subscribe(callback)
+        return self._works.bus.subscribe(callback)
 
     # ---- the file ---------------------------------------------------------------------------------------------
     @property
@@ -427,13 +394,7 @@ class Vault:
 
     def close(self) -> None:
         """Stop syncing and let go of the file. What was edited is durable already."""
-        if self._closed:
-            return
-        self._closed = True
-        self._syncing.close()
-        self._ledger.snapshot()
-        self._ledger.close()
-        self._bus.close()
+        self._works.close()
 
     def __enter__(self) -> Vault:
         return self
@@ -444,66 +405,11 @@ class Vault:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<Vault {self._ledger.store.path.name!r}{' (closed)' if self._closed else ''}>"
+        return f"<Vault {self._ledger.store.path.name!r}{' (closed)' if self._works.closed else ''}>"
 
-    # ---- inside -----------------------------------------------------------------------------------------------
     def _check_open(self) -> None:
-        if self._closed:
+        if self._works.closed:
             raise VaultClosed("this vault object was closed: open the vault again")
-
-    def _announce(self, last_version: int | None) -> None:
-        """Publish what nobody published yet, and say in the census what this device is."""
-        row = Device(
-            self._identity.device_id,
-            self._identity.name,
-            self._app,
-            self.schema.version,
-            self.schema.platform,
-            self.schema.release(self.schema.version) if self.schema.version in self.schema.releases else None,
-        )
-        written = self._ledger.state(CENSUS_WRITTEN)
-        now = self._environment.now_ms()
-        edits = census.announcements(
-            self._ledger.engine, self.schema, row, now_ms=now, written_ms=int(written) if written else None
-        )
-        newest = max(last_version or 0, self.schema.version)
-        if not edits and newest == last_version:
-            return
-        with self._ledger.write() as transaction:
-            transaction.commit(edits)
-            transaction.set_state(LAST_VERSION, str(newest).encode())
-            if edits:
-                transaction.set_state(CENSUS_WRITTEN, str(now).encode())
-
-    def _learn(self, identity: Identity) -> None:
-        """The roster grew."""
-        self._identity = identity
-
-    def _after_edit(self, entries: frozenset[str]) -> None:
-        self._syncing.nudge()
-        self._bus.tell(Event(EventKind.EDITED, entries))
-
-    def _after_merge(self, entries: frozenset[str]) -> None:
-        if needs_upkeep(self.schema):
-            self._desk.upkeep(entries, repair)
-        self._bus.tell(Event(EventKind.MERGED, entries))
-
-    def _repair_all(self) -> None:
-        """Once for every schema: one that knows a lens for the first time finds what older devices left behind."""
-        digest = self.schema.digest.encode()
-        if not needs_upkeep(self.schema) or self._ledger.state(REPAIRED) == digest:
-            return
-        self._desk.upkeep(self._ledger.engine.entry_ids(), repair)
-        with self._ledger.write() as transaction:
-            transaction.set_state(REPAIRED, digest)
-
-    def _look_elsewhere(self) -> None:
-        """Called by the background thread at every turn."""
-        self._ledger.refresh()
-        if self._ledger.news != self._seen_news:
-            self._seen_news = self._ledger.news
-            self._identity = unlocking.load_identity(self._ledger)
-            self._bus.tell(Event(EventKind.ELSEWHERE))
 
 
 def _device_name(name: str) -> str:

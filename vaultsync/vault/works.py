@@ -1,0 +1,148 @@
+"""The works of an open vault: its parts, and what one of them does when another has news.
+
+An edit wakes the background sync; a merge is repaired where it does not fit a lens, and told to user interfaces;
+opening publishes what this device is. The public face of all this is `Vault`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+
+from vaultsync.errors import StoreError
+from vaultsync.remote import Remote
+from vaultsync.schema.types import Schema
+from vaultsync.vault import census, unlocking
+from vaultsync.vault.desk import Desk
+from vaultsync.vault.environment import Environment
+from vaultsync.vault.events import Bus, Event, EventKind
+from vaultsync.vault.identity import Identity
+from vaultsync.vault.ledger import Ledger
+from vaultsync.vault.picture import Picture
+from vaultsync.vault.provenance import Provenance
+from vaultsync.vault.syncing import Syncing
+from vaultsync.view.context import Device
+from vaultsync.view.upkeep import needs_upkeep, repair
+
+__all__ = ["Works"]
+
+LAST_VERSION = "last_version"
+"""State: the newest schema version that this device ever ran."""
+CENSUS_WRITTEN = "census_written"
+"""State: when this device last wrote its census row (ms)."""
+REPAIRED = "repaired"
+"""State: digest of the schema under which every entry was looked at for repairs."""
+
+
+class Works:
+    """Everything behind one `Vault` object."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        identity: Identity,
+        schema: Schema,
+        environment: Environment,
+        *,
+        app: str,
+        opener: Callable[[str], Remote],
+        background: bool,
+    ) -> None:
+        """Raises `SchemaError` for another schema's vault and `UpdateRequired` for a newer format; the caller then
+        closes the ledger."""
+        self.schema = schema
+        self.identity = identity
+        self.closed = False
+        self.bus = Bus()
+        self._ledger = ledger
+        self._environment = environment
+        census.check_schema(ledger.engine, schema)
+        stored = ledger.state(LAST_VERSION)
+        last_version = int(stored) if stored else None
+        self.provenance = Provenance(lambda: ledger.engine, lambda: self.identity, lambda: self.picture.context)
+        self.picture = Picture(
+            ledger,
+            schema,
+            device_id=identity.device_id,
+            last_version=last_version,
+            conflicts=self.provenance.candidates,
+            device_of=self.provenance.device_named,
+        )
+        self.desk = Desk(ledger, schema, self.picture, environment, self._after_edit)
+        self.syncing = Syncing(
+            ledger,
+            environment,
+            load_identity=lambda: unlocking.load_identity(ledger),
+            learned=self._learn,
+            merged=self._after_merge,
+            refresh=self._look_elsewhere,
+            changed=lambda: self.bus.tell(Event(EventKind.STATUS)),
+            opener=opener,
+            background=background,
+        )
+        self._seen_news = ledger.news
+        if not self.desk.read_only:
+            self._announce(last_version, app)
+            self._repair_all()
+
+    # ---- when opened ------------------------------------------------------------------------------------------
+    def _announce(self, last_version: int | None, app: str) -> None:
+        """Publish what nobody published yet, and say in the census what this device is."""
+        version = self.schema.version
+        release = self.schema.release(version) if version in self.schema.releases else None
+        row = Device(self.identity.device_id, self.identity.name, app, version, self.schema.platform, release)
+        written = self._ledger.state(CENSUS_WRITTEN)
+        now = self._environment.now_ms()
+        edits = census.announcements(
+            self._ledger.engine, self.schema, row, now_ms=now, written_ms=int(written) if written else None
+        )
+        newest = max(last_version or 0, version)
+        if not edits and newest == last_version:
+            return
+        with self._ledger.write() as transaction:
+            transaction.commit(edits)
+            transaction.set_state(LAST_VERSION, str(newest).encode())
+            if edits:
+                transaction.set_state(CENSUS_WRITTEN, str(now).encode())
+
+    def _repair_all(self) -> None:
+        """Once for every schema: one that knows a lens for the first time finds what older devices left behind."""
+        digest = self.schema.digest.encode()
+        if not needs_upkeep(self.schema) or self._ledger.state(REPAIRED) == digest:
+            return
+        self.desk.upkeep(self._ledger.engine.entry_ids(), repair)
+        with self._ledger.write() as transaction:
+            transaction.set_state(REPAIRED, digest)
+
+    # ---- news -------------------------------------------------------------------------------------------------
+    def _learn(self, identity: Identity) -> None:
+        """The roster grew."""
+        self.identity = identity
+
+    def _after_edit(self, entries: frozenset[str]) -> None:
+        self.syncing.nudge()
+        self.bus.tell(Event(EventKind.EDITED, entries))
+
+    def _after_merge(self, entries: frozenset[str]) -> None:
+        if needs_upkeep(self.schema):
+            self.desk.upkeep(entries, repair)
+        self.bus.tell(Event(EventKind.MERGED, entries))
+
+    def _look_elsewhere(self) -> None:
+        """Called by the background thread at every turn."""
+        self._ledger.refresh()
+        if self._ledger.news != self._seen_news:
+            self._seen_news = self._ledger.news
+            self.identity = unlocking.load_identity(self._ledger)
+            self.bus.tell(Event(EventKind.ELSEWHERE))
+
+    def close(self) -> None:
+        """Stop syncing and let go of the file."""
+        if self.closed:
+            return
+        self.closed = True
+        self.syncing.close()
+        with contextlib.suppress(StoreError):  # only makes the next opening quicker; everything is in the journal
+            self._ledger.snapshot()
+        self._ledger.close()
+        self.bus.close()
