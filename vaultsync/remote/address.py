@@ -13,6 +13,7 @@ from urllib.parse import unquote_to_bytes
 from vaultsync.errors import UnsupportedRemote
 from vaultsync.remote.folder import FolderRemote
 from vaultsync.remote.port import Remote
+from vaultsync.remote.signing import Signer
 
 __all__ = ["folder_of", "open_remote"]
 
@@ -34,9 +35,10 @@ _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")  # two characters at 
 _DRIVE: Final = re.compile(r"[A-Za-z]:(?=[\\/])")
 
 
-def open_remote(url: str | os.PathLike[str], *, create: bool = False) -> Remote:
+def open_remote(url: str | os.PathLike[str], *, create: bool = False, signer: Signer | None = None) -> Remote:
     """The remote at ``url``: a folder, a bucket (extra ``objects``), a WebDAV folder or a relay (extra ``http``).
 
+    ``signer`` signs what is asked of a relay (see ``signing``); without one, a relay shows account slots only.
     With ``create`` (connecting for the first time) a folder is made ready and a server is asked whether it will do;
     without, nothing is touched.
     Raises ``UnsupportedRemote`` for an address that is not usable, with what to write instead, ``ExtraMissing`` with
@@ -53,6 +55,10 @@ def open_remote(url: str | os.PathLike[str], *, create: bool = False) -> Remote:
         from vaultsync.remote.webdav import DavRemote
 
         return DavRemote(os.fspath(url), create=create)
+    if kind in ("https", "http"):
+        from vaultsync.remote.relay import RelayRemote
+
+        return RelayRemote(os.fspath(url), signer=signer, create=create)
     return FolderRemote(folder_of(os.fspath(url), windows=os.name == "nt"), create=create)
 
 

@@ -1,0 +1,123 @@
+"""A relay as a program: uvicorn around the application, logs as JSON lines, an end that keeps nobody waiting."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, TextIO
+
+import uvicorn
+
+from vaultsync.errors import StoreFailed, UsageError
+from vaultsync.relay.app import Relay, create_app
+from vaultsync.relay.config import RelayConfig
+from vaultsync.relay.metrics import JsonLines
+from vaultsync.relay.storage import Driver
+
+__all__ = ["RelayServer", "serve"]
+
+
+class RelayServer(uvicorn.Server):
+    """``started`` is true once it listens; ``stop`` may be called from any thread."""
+
+    def __init__(
+        self, config: RelayConfig, *, driver: Driver | None = None, announce: Callable[[str], None] | None = None
+    ):
+        app = create_app(config, driver=driver)
+        self.relay: Relay = app.state.relay
+        self._announce = announce
+        self._tls = config.certificate is not None
+        super().__init__(
+            uvicorn.Config(
+                app,
+                host=config.host,
+                port=config.port,
+                ssl_certfile=config.certificate,
+                ssl_keyfile=config.key,
+                proxy_headers=bool(config.proxies),
+                forwarded_allow_ips=config.proxies,
+                access_log=False,
+                log_config=None,
+                server_header=False,
+                timeout_keep_alive=75,
+                timeout_graceful_shutdown=config.grace_seconds,
+                lifespan="on",
+                ws="none",
+                h11_max_incomplete_event_size=16 << 10,
+            )
+        )
+
+    @property
+    def address(self) -> str:
+        """Where it listens, once ``started``."""
+        host, port = self.servers[0].sockets[0].getsockname()[:2]
+        return f"http{'s' if self._tls else ''}://{f'[{host}]' if ':' in host else host}:{port}"
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started and self._announce:
+            self._announce(self.address)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """A signal. Devices that wait for news are answered now, so that the end does not wait for them."""
+        self.relay.news.closed = True  # told by the loop, below
+        super().handle_exit(sig, frame)
+
+    def stop(self) -> None:
+        """End soon, after answering what is under way."""
+        self.should_exit = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self.relay.news.close()
+        await super().shutdown(sockets)
+
+
+def serve(
+    config: RelayConfig,
+    *,
+    driver: Driver | None = None,
+    announce: Callable[[str], None] | None = None,
+    log: TextIO | None = None,
+) -> None:
+    """Run until SIGINT or SIGTERM. ``announce`` is told the address once connections are taken; ``log`` gets JSON
+    lines (standard error otherwise).
+
+    Raises ``UsageError`` when the address cannot be listened on, ``StoreBusy`` and ``StoreFailed`` for the database,
+    ``ExtraMissing``.
+    """
+    handler = logging.StreamHandler(log or sys.stderr)
+    handler.setFormatter(JsonLines())
+    names = ("vaultsync.relay", "uvicorn.error")
+    before: list[tuple[logging.Logger, int, bool]] = []
+    for name, level in zip(names, (logging.INFO, logging.ERROR), strict=True):
+        logger = logging.getLogger(name)
+        before.append((logger, logger.level, logger.propagate))
+        logger.addHandler(handler)
+        logger.setLevel(level)
+        logger.propagate = False
+    server = RelayServer(config, driver=driver, announce=announce)
+    try:
+        with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again after an orderly end
+            _run(server, config)
+    finally:
+        for logger, level, propagate in before:
+            logger.removeHandler(handler)
+            logger.setLevel(level)
+            logger.propagate = propagate
+
+
+def _run(server: RelayServer, config: RelayConfig) -> None:
+    family: Any = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    try:
+        with socket.create_server((config.host, config.port), family=family, backlog=2048) as listening:
+            server.run(sockets=[listening])
+    except OSError as error:
+        raise UsageError(f"cannot listen on port {config.port} of {config.host}: {error.strerror}") from None
+    except SystemExit:
+        pass
+    if not server.started:
+        raise server.relay.failure or StoreFailed("the relay did not start; its log says why")

@@ -1,0 +1,145 @@
+"""What a device signs for a relay: requests, and statements about who may use a bucket. Keys stay with the caller.
+
+A relay has no accounts. A bucket's id is the hash of its owner's key (the recovery identity's), the owner signs lists
+of members, members let others in; any device can carry all that to another relay. The layouts, byte for byte::
+
+    bucket  = SHA256("vaultsync/v1/relay-bucket" NUL owner)
+    edit    = sign("relay-edit",    bucket 32, n 8, members 32 each, sorted)
+    grant   = sign("relay-grant",   bucket 32, n 8, member 32)
+    request = sign("relay-request", nonce 40, counter 8, SHA256(body) 32, METHOD LF host LF target)
+
+``sign(use, *parts)`` is an Ed25519 signature, 64 bytes, over ``"vaultsync/v1/" use NUL`` and the parts. An edit
+replaces the list and the higher n stands; a grant adds to the edit with its n and ends with it. The target begins at
+``/v1/``, whatever stands before it in the relay's address.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any, Final, Protocol
+
+from vaultsync.errors import RemoteRefused, UsageError
+from vaultsync.limits import MAX_MEMBERS
+
+__all__ = ["SCHEME", "Grant", "Membership", "Sign", "Signer", "bucket_of", "request_parts"]
+
+SCHEME: Final = "VaultSync-Ed25519"
+Sign = Callable[..., bytes]
+"""``sign(use, *parts)``: a device's or the recovery identity's own ``DeviceKeys.sign``."""
+
+
+class Signer(Protocol):
+    """Who talks to a relay. ``bucket`` and ``public`` have 32 bytes."""
+
+    @property
+    def bucket(self) -> bytes:
+        """The bucket that is meant."""
+        ...
+
+    @property
+    def public(self) -> bytes:
+        """The Ed25519 key that ``sign`` signs with."""
+        ...
+
+    def sign(self, use: str, *parts: bytes) -> bytes:
+        """64 bytes."""
+        ...
+
+    def membership(self) -> Membership | None:
+        """What this device last knew of the bucket's members, to begin the bucket with where it does not exist (any
+        more). None when it knows nothing."""
+        ...
+
+    def remember(self, membership: Membership) -> None:
+        """The relay's state of it, after it was read or changed."""
+        ...
+
+
+def bucket_of(owner: bytes) -> bytes:
+    """The bucket, 32 bytes, that belongs to this key."""
+    return hashlib.sha256(b"vaultsync/v1/relay-bucket\0" + owner).digest()
+
+
+def request_parts(nonce: bytes, counter: int, body: bytes, method: str, host: str, target: str) -> tuple[bytes, ...]:
+    """What is signed of a request, after its use. ``body``: its SHA-256; ``target``: path and query as sent."""
+    return nonce, counter.to_bytes(8, "big"), body, f"{method}\n{host.lower()}\n{target}".encode()
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Grant:
+    """``by`` let ``member`` in."""
+
+    member: bytes
+    by: bytes
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """A signed list of members and what was granted since. Checked by the relay, which is the one to rely on it."""
+
+    owner: bytes
+    n: int
+    members: tuple[bytes, ...]
+    signature: bytes
+    grants: tuple[Grant, ...] = ()
+
+    @classmethod
+    def edit(cls, sign: Sign, owner: bytes, n: int, members: Iterable[bytes]) -> Membership:
+        """The owner's list number ``n`` (from 0; later ones replace earlier ones). ``sign`` is the owner's."""
+        listed = tuple(sorted(set(members)))
+        if len(listed) > MAX_MEMBERS or any(len(key) != 32 for key in (owner, *listed)):
+            raise UsageError(f"a list of members holds at most {MAX_MEMBERS} keys of 32 bytes")
+        signature = sign("relay-edit", bucket_of(owner), n.to_bytes(8, "big"), b"".join(listed))
+        return cls(owner, n, listed, signature)
+
+    def granting(self, sign: Sign, by: bytes, member: bytes) -> Membership:
+        """With ``member`` let in by ``by``, a member or the owner, whose ``sign`` this is."""
+        if len(member) != 32:
+            raise UsageError("a member's key has 32 bytes")
+        signature = sign("relay-grant", self.bucket, self.n.to_bytes(8, "big"), member)
+        return replace(self, grants=tuple(sorted({*self.grants, Grant(member, by, signature)})))
+
+    @property
+    def bucket(self) -> bytes:
+        """The bucket it is about."""
+        return bucket_of(self.owner)
+
+    @property
+    def keys(self) -> frozenset[bytes]:
+        """Who is in, the owner not counted."""
+        return frozenset((*self.members, *(grant.member for grant in self.grants)))
+
+    def to_json(self) -> bytes:
+        """As a relay takes it."""
+        said: dict[str, Any] = {
+            "owner": self.owner.hex(),
+            "n": self.n,
+            "members": [member.hex() for member in self.members],
+            "signature": self.signature.hex(),
+            "grants": [
+                {"member": one.member.hex(), "by": one.by.hex(), "signature": one.signature.hex()}
+                for one in self.grants
+            ],
+        }
+        return json.dumps(said, sort_keys=True, separators=(",", ":")).encode()
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Membership:
+        """Shapes only; raises ``RemoteRefused``."""
+        try:
+            said = json.loads(data)
+            grants = tuple(
+                Grant(bytes.fromhex(one["member"]), bytes.fromhex(one["by"]), bytes.fromhex(one["signature"]))
+                for one in said["grants"]
+            )
+            members = tuple(bytes.fromhex(member) for member in said["members"])
+            made = cls(bytes.fromhex(said["owner"]), said["n"], members, bytes.fromhex(said["signature"]), grants)
+        except (ValueError, KeyError, TypeError, RecursionError):
+            raise RemoteRefused("the relay sends a list of members that is none") from None
+        if type(made.n) is not int or not 0 <= made.n < 2**53 or len(made.members) + len(grants) > MAX_MEMBERS:
+            raise RemoteRefused("the relay sends a list of members that is none")
+        return made
