@@ -26,7 +26,7 @@ def test_a_good_schema_is_not_accused(name: str) -> None:
     assert report.histories == HISTORIES
     assert max(report.rounds) <= 2
     for form, figures in report.forms.items():
-        assert figures.entries, form
+        assert figures.histories, form
         if form != "mirror":
             assert figures.contested == 0, "nothing but a mirror is ever contested"
     assert f"{HISTORIES} histories" in str(report)

@@ -42,6 +42,8 @@ class Finale:
             self.places.setdefault(act.place, self.stage.at(*act.place))
         self.newest = world.devices[0]
         self.seen: Counter[str] = Counter()
+        self.touched: Counter[str] = Counter()
+        """Forms of lenses that something was written through (1) and something had to move to conflicts of (2)."""
 
     def run(self) -> None:
         """Every check. Raises ``Found``."""
@@ -52,6 +54,10 @@ class Finale:
         for number in self.world.entries:
             self.entry(number)
         self.notices()
+        for form, bits in self.touched.items():
+            self.world.tally[f"histories {form}"] += 1
+            self.world.tally[f"moved {form}"] += bits > 1
+        self.world.tally.update(self.seen)
 
     def same_documents(self) -> None:
         first, *others = self.world.devices
@@ -120,7 +126,9 @@ class Finale:
                 )
                 raise Found("disagree", step.lens.ends, text)
             for (version, platform), older in entries.items():
-                if version >= place[0] or platform != place[1] or older.type not in {k.name for k in shape.line}:
+                line = {kind.name for kind in shape.line}
+                hidden = Status.HIDDEN in (older.status, newer.status)
+                if version >= place[0] or platform != place[1] or hidden or older.type not in line:
                     continue
                 active = {field.name for field in older._judgement.shape.active}
                 for name in active.intersection(step.lens.old):
@@ -180,10 +188,7 @@ class Finale:
                     self.came_back(entry, family, word, last)
                 self.seen[f"came back {family.form}"] += 1
         for form, bits in touched.items():
-            self.world.tally[f"entries {form}"] += 1
-            self.world.tally[f"moved {form}"] += bits > 1
-        self.world.tally.update(self.seen)
-        self.seen.clear()
+            self.touched[form] |= bits
 
     def missing(self, entry: Entry, family: Family, word: str, last: list[Act], listed: bool, contested: bool) -> None:
         """A word stands and is not shown: it must be listed, unless an older form was written beside it."""

@@ -11,10 +11,11 @@ __all__ = ["FormFigures", "Report"]
 
 @dataclass(frozen=True)
 class FormFigures:
-    """One form of lens: ``entries`` that were written through it, how many of them ended with something ``moved`` to
-    their conflicts (or, ``unlisted``, overwritten by a concurrent write of an older form), and the words followed."""
+    """One form of lens: ``histories`` in which something was written through it, how many of them ended with something
+    ``moved`` to conflicts, and the words that were followed: ``clean`` ones, ``contested`` ones, and how many of those
+    were ``unlisted``, overwritten by a concurrent write of an older form and listed nowhere."""
 
-    entries: int
+    histories: int
     moved: int
     unlisted: int
     clean: int
@@ -22,8 +23,8 @@ class FormFigures:
 
     @property
     def share(self) -> float:
-        """The share of entries in which something had to move."""
-        return self.moved / self.entries if self.entries else 0.0
+        """The share of histories in which something had to move."""
+        return self.moved / self.histories if self.histories else 0.0
 
 
 @dataclass(frozen=True)
@@ -54,9 +55,9 @@ class Report:
         ]
         for form, figures in self.forms.items():
             lines.append(
-                f"  {form}: {figures.entries} entries, something moved to conflicts in {figures.share:.1%}; "
+                f"  {form}: {figures.histories} histories, something moved to conflicts in {figures.share:.1%}; "
                 f"{figures.clean + figures.contested} words followed, {figures.contested} of them contested"
-                + (f", {figures.unlisted} overwritten by an older form" if figures.unlisted else "")
+                + (f", {figures.unlisted} overwritten by another form and listed nowhere" if figures.unlisted else "")
             )
         rounds = ", ".join(f"{count} after {number}" for number, count in sorted(self.rounds.items()))
         lines.append(f"  repairs {self.repairs}, conversions {self.conversions}; at rest (rounds): {rounds}")
@@ -68,12 +69,12 @@ def figures(tally: Counter[str]) -> dict[str, FormFigures]:
     """By form, as far as it took part."""
     return {
         form: FormFigures(
-            tally[f"entries {form}"],
+            tally[f"histories {form}"],
             tally[f"moved {form}"],
             tally[f"unlisted {form}"],
             tally[f"clean {form}"],
             tally[f"contested {form}"],
         )
         for form in ("plain", "alias", "slot", "mirror")
-        if tally[f"entries {form}"]
+        if tally[f"histories {form}"]
     }

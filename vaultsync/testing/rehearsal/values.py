@@ -140,8 +140,8 @@ class Inventor:
         text = self._word()
         for _ in range(rng.choice((0, 0, 1, 1, 2))):
             text += rng.choice(_BETWEEN) + self._word()
-        if rng.random() < 0.1:
-            text = text.capitalize() if rng.random() < 0.6 else text + " "
+        if rng.random() < 0.2:
+            text = text.capitalize() if rng.random() < 0.8 else text + " "
         return text
 
     def _tags(self, name: str, now: frozenset[str]) -> frozenset[str]:
