@@ -38,6 +38,14 @@ def test_the_example_runs_and_says_what_its_comments_say(
         phone.close()
 
 
+def test_the_rehearsal_in_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    names: dict[str, object] = {}
+    example = block("python", "vs.Vault.create")
+    exec(example[: example.index("laptop = ")], names)  # noqa: S102 - the schema that it declares
+    exec(block("python", "rehearse(schema"), names)  # noqa: S102
+    assert "50 histories" in capsys.readouterr().out
+
+
 def test_names_in_the_text_exist() -> None:
     for name in re.findall(r"`vault\.(\w+)", README):
         assert hasattr(vs.Vault, name), name
