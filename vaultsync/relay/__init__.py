@@ -23,7 +23,7 @@ def __getattr__(name: str) -> Any:
     try:
         from vaultsync.relay import app, server
     except ImportError as error:
-        if error.name in ("starlette", "uvicorn"):
+        if (error.name or "").split(".")[0] in ("starlette", "uvicorn"):
             raise ExtraMissing("a relay needs an optional part: pip install 'vaultsync[relay]'") from None
         raise
     return {"create_app": app.create_app, "serve": server.serve}[name]

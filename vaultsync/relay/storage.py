@@ -19,7 +19,8 @@ __all__ = ["Changes", "Cursor", "Driver", "Once", "Outcome", "Replayed", "Sessio
 T = TypeVar("T")
 _ACCOUNT: Final = re.compile(r"account/([0-9a-f]{32})/")
 GONE_KEPT: Final = 20_000
-"""Changes of a bucket for which deleted names are remembered; whoever last listed before that gets everything anew."""
+"""So many changes of a bucket, or up to twice as many, are remembered with the names they deleted; whoever last listed
+before that gets everything anew."""
 
 
 class StorageAway(Exception):
@@ -218,7 +219,7 @@ class Storage:
             row = self._locked(session, bucket)
             if row is None:
                 return Outcome.NO_BUCKET, Cursor("0" * 16, 0)
-            born, at, used, count = row
+            born, at, _, used, count = row
             there = session.rows("SELECT digest FROM objects WHERE bucket = ? AND name = ?", bucket, name)
             if there:
                 same = bytes(there[0][0]) == digest
@@ -259,7 +260,7 @@ class Storage:
             row = self._locked(session, bucket)
             if row is None:
                 return None
-            born, at, _, _ = row
+            born, at, floor, _, _ = row
             there = session.rows("SELECT size FROM objects WHERE bucket = ? AND name = ?", bucket, name)
             if not there:
                 return Cursor(born, at)
@@ -269,8 +270,8 @@ class Storage:
                 "UPDATE buckets SET at = ?, bytes = bytes - ?, objects = objects - 1 WHERE id = ?",
                 *(at + 1, there[0][0], bucket),
             )
-            if (at + 1) % 1_000 == 0:
-                floor = max(0, at + 1 - GONE_KEPT)
+            if at + 1 - floor > 2 * GONE_KEPT:
+                floor = at + 1 - GONE_KEPT
                 session.change("DELETE FROM gone WHERE bucket = ? AND at <= ?", bucket, floor)
                 session.change("UPDATE buckets SET floor = ? WHERE id = ?", floor, bucket)
             session.tell(bucket)
@@ -310,10 +311,13 @@ class Storage:
         """Forget requests that cannot come again."""
         await self._driver.run(lambda s: s.change("DELETE FROM spent WHERE expires < ?", now))
 
-    def _locked(self, session: Session, bucket: bytes) -> tuple[str, int, int, int] | None:
-        sql = f"SELECT born, at, bytes, objects FROM buckets WHERE id = ?{self._driver.lock}"  # noqa: S608
+    def _locked(self, session: Session, bucket: bytes) -> tuple[str, int, int, int, int] | None:
+        sql = f"SELECT born, at, floor, bytes, objects FROM buckets WHERE id = ?{self._driver.lock}"  # noqa: S608
         found = session.rows(sql, bucket)
-        return (found[0][0], int(found[0][1]), int(found[0][2]), int(found[0][3])) if found else None
+        if not found:
+            return None
+        born, at, floor, used, count = found[0]
+        return born, at, floor, used, count
 
     def _claim(self, session: Session, bucket: bytes, name: str) -> bool:
         """Account slots are found by their locator alone, so a locator belongs to the bucket that used it first."""
