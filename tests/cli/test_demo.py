@@ -60,6 +60,9 @@ def test_what_it_shows_is_what_the_vaults_say(story: Played) -> None:
     for view in (story.laptop, story.phone):
         for notice in view.notices:
             assert " ".join(str(notice).split()) in told
+    plan = story.outcome.laptop.upgrade_plan()
+    assert plan.types
+    assert " ".join(str(plan.types[0]).split()) in told
 
 
 def test_it_has_everything_that_it_is_there_to_show(story: Played) -> None:

@@ -139,6 +139,7 @@ class _Story:
         stage.side_by_side(*views, outcome.watched)
         stage.step("What each device tells its person")
         stage.told(*views)
+        stage.planned("Laptop", laptop.upgrade_plan())
 
         stage.step("Nothing is lost where both were used")
         stage.concurrent(laptop, phone, outcome.watched)

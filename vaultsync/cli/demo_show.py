@@ -14,7 +14,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from vaultsync import Entry, ImportReport, Schema, Status, SyncReport, Vault, View
+from vaultsync import Entry, ImportReport, Schema, Status, SyncReport, UpgradePlan, Vault, View
 from vaultsync.cli.output import line
 from vaultsync.view.words import count, listing, platforms
 
@@ -178,6 +178,12 @@ class Stage:
                 self.say(line(str(notice)), indent=5)
             if not view.notices:
                 self.say("nothing: it shows everything.", indent=5)
+
+    def planned(self, name: str, plan: UpgradePlan) -> None:
+        if plan:
+            self.say(Text(f"If the {name} upgrades them (vaultsync upgrade --dry-run):", style="bold"))
+            for each in plan.types:
+                self.say(line(str(each)), indent=5)
 
     def concurrent(self, laptop: Vault, phone: Vault, watched: Mapping[str, str]) -> None:
         views = {"Laptop": laptop.view(), "Phone": phone.view()}

@@ -241,7 +241,7 @@ def _type_plan(kind: EntryType, entries: list[Entry], schema: Schema, sight: _Si
     for entry in entries:
         end = _end(entry, schema)
         ops: Ops = {}
-        if end is not None and not schema.retired(end) and schema.here(end):
+        if end is not None and not schema.retired(end):
             ops = plan_convert(entry.raw, schema)
         after = {key: value for key, value in {**entry.raw, **ops}.items() if value is not GONE}
         if ops and decide(after, schema).status in (Status.COMPLETE, Status.FLAGGED):
