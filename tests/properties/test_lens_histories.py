@@ -227,8 +227,8 @@ def test_additions_to_a_mirrored_list_at_the_same_time() -> None:
     options: dict[str, Any] = {"now_ms": 1, "new_id": lambda: "x"}
     base = dict(plan_add(schema, "t", {}, incarnation="00" * 16, **options))
     merged: dict[str, Any] = dict(base)
-    for device, value in (("01", "a#label"), ("02", "b")):  # the second one wins
+    for device, value in (("01", "mango382616798#mango920091775"), ("02", "kiwi322927236")):  # the second one wins
         ops = plan_update("0" * 26, base, schema, {"new": (value,)}, seen=None, incarnation=device * 16, **options)
         merged |= ops
     shown = evaluate("0" * 26, merged, schema, Context())["new"]
-    assert sorted(shown) == ["a#label", "b"]
+    assert sorted(shown) == ["kiwi322927236", "mango382616798#mango920091775"]
