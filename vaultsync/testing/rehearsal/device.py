@@ -31,6 +31,8 @@ class Look:
         self.entry = entry
         self.lawful = False
         """Whether every lens on the way was checked."""
+        self.repairs: Ops | None = None
+        """What a repair of it would write; None: not asked yet."""
 
     @cached_property
     def climbed(self) -> Climb:
@@ -41,8 +43,10 @@ class Look:
 class Device:
     """One installation."""
 
-    def __init__(self, number: int, schema: Schema) -> None:
+    def __init__(self, number: int, schema: Schema, shared: dict[Any, Look]) -> None:
+        """``shared``: looks of all devices, since equal knowledge looks equal at one version."""
         self.number = number
+        self._shared = shared
         self.schema = schema
         self.actor = bytes([number + 1]) * 16
         self.incarnation = self.actor.hex()
@@ -69,9 +73,16 @@ class Device:
         schema = schema or self.schema
         looks = self._looks.setdefault(number, {})
         if (found := looks.get(id(schema))) is None:
-            entry = evaluate(entry_id(number), self.raw(number) or {}, schema, self._context)
-            found = looks[id(schema)] = Look(entry)
+            raw = self.raw(number) or {}
+            place = (number, id(schema), frozenset(raw.items()))
+            if (found := self._shared.get(place)) is None:
+                found = self._shared[place] = Look(evaluate(entry_id(number), raw, schema, Context()))
+            looks[id(schema)] = found
         return found
+
+    def alone(self, number: int) -> Entry:
+        """The same with the conflicts that this device knows of, and not shared."""
+        return evaluate(entry_id(number), self.raw(number) or {}, self.schema, self._context)
 
     def entry(self, number: int) -> Entry:
         """An entry as it is shown here."""

@@ -100,8 +100,8 @@ class Finale:
     # ---- agreement ----------------------------------------------------------------------------------------------
     def twins(self, number: int) -> None:
         pictures: dict[tuple[int, str], tuple[Any, str]] = {}
-        for device in self.world.devices:
-            place, entry = (device.schema.version, device.schema.platform), device.entry(number)
+        for device in self.world.devices[:2]:
+            place, entry = (device.schema.version, device.schema.platform), device.alone(number)
             mine = (dict(entry.fields), dict(entry.retired), entry.status, sorted(entry.missing))
             picture, other = pictures.setdefault(place, (mine, self.world.name(device)))
             if picture != mine:
@@ -180,7 +180,7 @@ class Finale:
             self.seen[f"{'contested' if contested else 'clean'} {family.form}"] += 1
             there = word in shown.get(family, ())
             if said == {True} and not there:
-                listed = self.by_family_listed(entry) if listed is None else listed
+                listed = self.by_family_listed(self.newest.alone(number)) if listed is None else listed
                 self.missing(entry, family, word, last, word in listed.get(family, ()), contested)
                 touched[family.form] |= 2
             if said == {False} and there and (family, word) not in self.truth.doubled:

@@ -121,7 +121,8 @@ class World:
         self.truth = Truth()
         self.tally: Counter[str] = Counter()
         self.story: list[str] = []
-        self.devices = [Device(i, stage.at(*place)) for i, place in enumerate(cast.places)]
+        shared: dict[Any, Look] = {}
+        self.devices = [Device(i, stage.at(*place), shared) for i, place in enumerate(cast.places)]
         self.entries: dict[int, str] = {}
         if conflicts:  # a history that is played again, to see what goes wrong
             stage.watch.forget()
@@ -238,7 +239,7 @@ class World:
             self.story.pop()
             return False
         said: dict[Word, bool | None] = {}
-        listed = self._listed(before) if self.watch_conflicts else {}
+        listed = self._listed(device.alone(step.entry)) if self.watch_conflicts else {}
         for name, value in values.items():
             family = self.stage.families[name]
             said |= self._said(name, before._kind(name), before.get(name), value, listed.get(family, ()))
@@ -351,9 +352,14 @@ class World:
     def repair(self, device: Device, number: int) -> bool:
         """What a device does by itself after a merge."""
         raw = device.raw(number)
-        if raw is None or not (ops := repair(raw, device.schema)):
+        if raw is None:
             return False
-        self._upkeep(device, number, raw, ops, "repair")
+        look = device.look(number)
+        if look.repairs is None:
+            look.repairs = repair(raw, device.schema)
+        if not look.repairs:
+            return False
+        self._upkeep(device, number, raw, look.repairs, "repair")
         self.tally["repairs"] += 1
         return True
 
