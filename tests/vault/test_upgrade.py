@@ -282,6 +282,16 @@ def test_deleting_needs_an_export_and_says_so(world: World, tmp_path: Path) -> N
     assert laptop.view()[ids["note1"]].retired["pass"] == "wpa", "what the new type has no place for is kept"
 
 
+def test_a_plan_is_not_applied_inside_a_batch(world: World) -> None:
+    laptop = world.device("Laptop", OLD)
+    filled(laptop)
+    laptop = world.at(laptop, NEW)
+    plan, before = laptop.upgrade_plan(), stored(laptop)
+    with pytest.raises(vs.UsageError, match="outside of vault.batch"), laptop.batch():
+        plan.apply(discard=True)
+    assert stored(laptop) == before
+
+
 def test_a_receipt_is_in_the_vault_and_counts_on_every_device(world: World, tmp_path: Path) -> None:
     laptop = world.device("Laptop", OLD)
     filled(laptop)

@@ -72,6 +72,11 @@ class Desk:
         draft: Draft | None = getattr(self._local, "draft", None)
         return draft
 
+    @property
+    def in_batch(self) -> bool:
+        """Whether this thread is inside a batch."""
+        return self._batch is not None
+
     @contextmanager
     def batch(self) -> Iterator[None]:
         """Everything inside is one atomic, durable change; nothing of it happened when the block raises."""

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from vaultsync.document.engine import Edit
-from vaultsync.errors import ExportFirst, SchemaError, UnknownType, UpdateRequired
+from vaultsync.errors import ExportFirst, SchemaError, UnknownType, UpdateRequired, UsageError
 from vaultsync.schema.cells import GONE, Ops, Raw, canonical_json
 from vaultsync.schema.types import EntryType, Schema
 from vaultsync.vault.desk import Desk
@@ -155,12 +155,14 @@ class UpgradePlan:
         ``types``: only these, the others stay archived. ``progress(done, total)`` is called between transactions; when
         it returns ``False`` the rest stays archived (every entry is whole, converted or not). Raises `ExportFirst`
         before anything is changed when something would be deleted that no export holds as it is now, unless
-        ``discard``; `UnknownType`, `UpdateRequired`.
+        ``discard``; `UnknownType`, `UpdateRequired`; `UsageError` inside a batch: a plan works in steps of its own.
 
         A second device may do the same at the same time. What somebody edits meanwhile is converted with the edit, and
         not deleted.
         """
         self._check_writable()
+        if self._desk.in_batch:
+            raise UsageError("an upgrade plan is applied in steps of its own: apply it outside of vault.batch()")
         chosen = self._chosen(types)
         deleting = [plan for plan in chosen if plan.delete]
         converting = [entry_id for plan in chosen for entry_id in plan.convert]
