@@ -287,7 +287,7 @@ def test_a_plan_is_not_applied_inside_a_batch(world: World) -> None:
     filled(laptop)
     laptop = world.at(laptop, NEW)
     plan, before = laptop.upgrade_plan(), stored(laptop)
-    with pytest.raises(vs.UsageError, match="outside of vault.batch"), laptop.batch():
+    with pytest.raises(vs.UsageError, match=r"outside of vault\.batch"), laptop.batch():
         plan.apply(discard=True)
     assert stored(laptop) == before
 
