@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -192,6 +193,12 @@ def test_a_signal_ends_it_in_order(tmp_path: Path) -> None:
         assert process.stderr is not None
         url = process.stdout.readline().strip()
         assert httpx.get(url + "/health").json() == {"status": "ok"}
+        with httpx.Client() as client:
+            client.get(url + "/health")
+            started = time.monotonic()
+            for _ in range(20):
+                client.get(url + "/health")
+            assert time.monotonic() - started < 20 * 0.04  # what each would take if answers waited for acknowledgements
         second = subprocess.run(
             program(tmp_path), capture_output=True, text=True, timeout=30, check=False, env=dict(os.environ)
         )

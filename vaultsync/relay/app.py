@@ -29,7 +29,7 @@ from vaultsync.relay.metrics import Metrics, log, log_request
 from vaultsync.relay.newsroom import Newsroom
 from vaultsync.relay.openapi import description
 from vaultsync.relay.rates import Rates
-from vaultsync.relay.requests import Refusal, Signed, fields_of, is_object_name, read_body, refuse, signed_of
+from vaultsync.relay.requests import Refusal, Signed, fields_of, is_object_name, length_of, read_body, refuse, signed_of
 from vaultsync.relay.storage import Cursor, Driver, Outcome, Quota, Replayed, Storage, StorageAway
 from vaultsync.relay.tickets import Tickets
 
@@ -39,6 +39,9 @@ _BUCKET: Final = re.compile(r"[0-9a-f]{64}")
 _LOCATOR: Final = re.compile(r"[0-9a-f]{32}")
 _SWEEP_SECONDS: Final = 60.0
 _ACCESS_KEPT: Final = 10_000
+_BYTES_PER_CHECK: Final = 4096.0
+_BODY_SECONDS: Final = 30.0
+_SLOWEST_BYTES: Final = 4096.0
 _OCTETS: Final = "application/octet-stream"
 _OUTCOMES: Final[dict[Outcome, tuple[int, str, str]]] = {
     Outcome.TAKEN: (409, "taken", "the name already holds something else"),
@@ -70,6 +73,7 @@ class Relay:
         self._quota = Quota(config.bucket_bytes, config.bucket_objects, config.total_bytes)
         self._parsed: dict[bytes, tuple[bytes, Access]] = {}
         self._tickets: Tickets | None = None
+        self._held = 0
         self.failure: VaultSyncError | None = None
 
     # ---- life -----------------------------------------------------------------------------------------------------
@@ -182,7 +186,8 @@ class Relay:
         """Begin a bucket, add members, or (signed by the owner) replace the list."""
         signed, bucket = self._signed(request), self._bucket(request)
         self._unsigned(request)
-        body = await read_body(request, signed, MAX_ACCESS_BYTES)
+        body = await self._body(request, signed, MAX_ACCESS_BYTES)
+        self._unsigned(request, len(body) / _BYTES_PER_CHECK)  # anybody may make us verify signatures
         try:
             sent = Access.read(bucket, body)
             for _ in range(5):  # until nobody else changed it meanwhile
@@ -205,7 +210,7 @@ class Relay:
         """Store an object."""
         bucket, signed = await self._member(request)
         name = self._name(request)
-        data = await read_body(request, signed, self.config.object_bytes)
+        data = await self._body(request, signed, self.config.object_bytes)
         self.metrics.received += len(data)
         outcome, cursor = await self.storage.put(bucket, name, data, self._quota, signed.once)
         if outcome in _OUTCOMES:
@@ -298,6 +303,20 @@ class Relay:
         if bucket is None:
             refuse(404, "missing", "nothing is stored there")
         return bucket, f"account/{locator}/"
+
+    async def _body(self, request: Request, signed: Signed, most: int) -> bytes:
+        """A body in memory, within what all bodies together may take, and not slower than a slow line."""
+        length = length_of(request, most)
+        if self._held + length > self.config.body_bytes:
+            refuse(503, "crowded", "too many uploads at once", after=2.0)
+        self._held += length
+        try:
+            async with asyncio.timeout(_BODY_SECONDS + length / _SLOWEST_BYTES):
+                return await read_body(request, signed, length)
+        except TimeoutError:
+            raise Refusal(408, "slow", "the body came too slowly") from None
+        finally:
+            self._held -= length
 
     def _name(self, request: Request) -> str:
         name = str(request.path_params["name"])

@@ -23,6 +23,7 @@ class RelayConfig:
     ``certificate`` and ``key``: files, for TLS here; leave them out behind a proxy that does it. ``proxies``: addresses
     of proxies whose ``X-Forwarded-For`` is believed ("*" for any).
     ``bucket_bytes`` and ``bucket_objects``: quota of a bucket; ``total_bytes``: of all of them, 0 for none.
+    ``object_bytes``: of one object; ``body_bytes``: of all that are being uploaded at one time, which are in memory.
     ``new_buckets``: whether anybody may begin one. ``bucket_rate`` and ``address_rate``: requests a second, signed ones
     for a bucket and unsigned ones from an address; ten seconds' worth may come at once.
     ``poll_seconds``: longest time that a device is kept waiting for news. ``max_waiting``: devices waiting at once.
@@ -41,6 +42,7 @@ class RelayConfig:
     bucket_objects: int = 200_000
     total_bytes: int = 0
     object_bytes: int = MAX_ENVELOPE_BYTES
+    body_bytes: int = 8 * MAX_ENVELOPE_BYTES
     new_buckets: bool = True
     bucket_rate: float = 50.0
     address_rate: float = 20.0

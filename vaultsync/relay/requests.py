@@ -13,7 +13,17 @@ from vaultsync.relay.access import AccessError, check_request
 from vaultsync.relay.storage import Once
 from vaultsync.relay.tickets import NONCE_BYTES
 
-__all__ = ["SCHEME", "Refusal", "Signed", "is_object_name", "read_body", "refuse", "signed_of"]
+__all__ = [
+    "SCHEME",
+    "Refusal",
+    "Signed",
+    "fields_of",
+    "is_object_name",
+    "length_of",
+    "read_body",
+    "refuse",
+    "signed_of",
+]
 
 SCHEME: Final = "VaultSync-Ed25519"
 _FIELDS: Final = re.compile(
@@ -85,19 +95,24 @@ def fields_of(request: Request) -> re.Match[str]:
     return found
 
 
-async def read_body(request: Request, signed: Signed, most: int) -> bytes:
-    """The body, no longer than ``most`` and exactly the one that was signed."""
+def length_of(request: Request, most: int) -> int:
+    """How long the body says it is."""
     length = request.headers.get("content-length")
     if length is None or not length.isascii() or not length.isdigit() or len(length) > 12:
         refuse(411, "length", "say how long the body is")
     if int(length) > most:
         refuse(413, "too-large", f"a body has at most {most} bytes here")
+    return int(length)
+
+
+async def read_body(request: Request, signed: Signed, length: int) -> bytes:
+    """The body, no longer than ``length`` and exactly the one that was signed."""
     gathered = bytearray()
     try:
         async for piece in request.stream():
             gathered += piece
-            if len(gathered) > most:
-                refuse(413, "too-large", f"a body has at most {most} bytes here")
+            if len(gathered) > length:
+                refuse(400, "cut", "the body is longer than it says")
     except ClientDisconnect:
         refuse(400, "cut", "the body ended early")
     if hashlib.sha256(gathered).digest() != signed.body:

@@ -80,7 +80,8 @@ class Remote(Protocol):
         False when ``timeout`` seconds passed, or as soon as ``wake`` is set.
         Told apart by ``wake``, each waiter hears of every change that came after the last call that returned True to
         it, also of one that came while it was not waiting: ``wait`` then ``list`` in a loop misses nothing. The first
-        call of a waiter may return True at once, and any call may return True without news.
+        call of a waiter may return True at once, and any call may return True without news. What was put through this
+        very object may be left out, and so may deletions.
         """
         ...
 
