@@ -81,6 +81,8 @@ if TYPE_CHECKING:
     from vaultsync.vault.devices import DeviceInfo
     from vaultsync.vault.events import Event, EventKind
     from vaultsync.vault.exchange import Progress
+    from vaultsync.vault.pairing import Pairing
+    from vaultsync.vault.pairing import Stage as PairingStage
     from vaultsync.vault.provenance import Revision
     from vaultsync.vault.syncing import State
     from vaultsync.vault.syncing import Status as SyncStatus
@@ -118,6 +120,7 @@ _HOMES = {
     "vaultsync.view.notices": ("Notice",),
     "vaultsync.vault.exchange": ("Progress",),
     "vaultsync.vault.desk": ("Quota",),
+    "vaultsync.vault.pairing": ("Pairing", "PairingStage"),
     "vaultsync.vault.provenance": ("Revision",),
     "vaultsync.vault.syncing": ("State", "SyncStatus"),
     "vaultsync.vault.upgrade": ("TypePlan", "UpgradePlan"),
@@ -127,7 +130,7 @@ _HOMES = {
     "vaultsync.schema.lenses": ("Convert", "convert", "join", "lens", "map_values", "rename", "split", "wrap"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
-_RENAMED = {"SyncStatus": "Status"}  # there are two: of an entry, and of syncing
+_RENAMED = {"SyncStatus": "Status", "PairingStage": "Stage"}  # a status is also one of an entry
 
 
 def __getattr__(name: str) -> Any:
@@ -177,7 +180,9 @@ __all__ = [
     "NotEditable",
     "Notice",
     "ObjectMissing",
+    "Pairing",
     "PairingFailed",
+    "PairingStage",
     "Progress",
     "Quota",
     "QuotaExceeded",

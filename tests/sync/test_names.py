@@ -47,6 +47,16 @@ def test_names_sort_as_their_numbers(chain: bytes, seqs: list[int], env_id: byte
     assert [names.parse_envelope(name).seq for name in listed] == sorted(seqs)
 
 
+@given(ids, st.integers(0, 9), hashes)
+def test_letters(mailbox: bytes, number: int, digest: bytes) -> None:
+    name = names.letter_name(mailbox, number, digest)
+    assert names.parse(name) == names.parse_letter(name) == names.LetterName(mailbox, number, digest[:16])
+    assert name.startswith(names.mailbox_prefix(mailbox))
+    assert is_name(name)
+    for wrong in (name[:-1], name + "0", name.upper(), "x" + name, name.replace("mailbox", "mailboxes"), name + "\n"):
+        assert names.parse_letter(wrong) is None
+
+
 GOOD = names.envelope_name(bytes(16), b"\xab" * 16, 7, b"\xcd" * 32)
 
 
@@ -76,6 +86,9 @@ def test_wrong_sizes_are_refused() -> None:
         lambda: names.roster_name(bytes(16), 10**6, bytes(32)),
         lambda: names.roster_name(bytes(16), 1, bytes(16)),
         lambda: names.blob_name(bytes(16), bytes(15)),
+        lambda: names.letter_name(bytes(15), 1, bytes(32)),
+        lambda: names.letter_name(bytes(16), 10, bytes(32)),
+        lambda: names.letter_name(bytes(16), 1, bytes(8)),
     ):
         with pytest.raises(UsageError):
             call()

@@ -6,6 +6,7 @@
     <vault>/roster/<n:06d>-<hash>                               roster entries
     <vault>/env/<chain>/<seq:012d>-<first 16 bytes of env_id>   envelopes
     <vault>/blob/<id>                                           attachments
+    mailbox/<id>/<number>-<first 16 bytes of its hash>          letters of a pairing; number 0: it is over
 
 All ids are lowercase hex. Numbers are padded, so that names sort as numbers do. A name only *claims* what it says:
 whoever reads the object verifies that its bytes fit.
@@ -23,6 +24,7 @@ __all__ = [
     "AccountName",
     "BlobName",
     "EnvelopeName",
+    "LetterName",
     "RosterName",
     "account_name",
     "account_prefix",
@@ -32,10 +34,13 @@ __all__ = [
     "chain_prefix",
     "envelope_name",
     "envelopes_prefix",
+    "letter_name",
+    "mailbox_prefix",
     "parse",
     "parse_account",
     "parse_blob",
     "parse_envelope",
+    "parse_letter",
     "parse_roster",
     "roster_name",
     "roster_prefix",
@@ -49,6 +54,7 @@ _ACCOUNT: Final = re.compile(r"account/([0-9a-f]{32})/([0-9]{6})-([0-9a-f]{32})"
 _ROSTER: Final = re.compile(r"([0-9a-f]{32})/roster/([0-9]{6})-([0-9a-f]{64})")
 _ENVELOPE: Final = re.compile(r"([0-9a-f]{32})/env/([0-9a-f]{32})/([0-9]{12})-([0-9a-f]{32})")
 _BLOB: Final = re.compile(r"([0-9a-f]{32})/blob/([0-9a-f]{32,64})")
+_LETTER: Final = re.compile(r"mailbox/([0-9a-f]{32})/([0-9])-([0-9a-f]{32})")
 _CHAIN: Final = re.compile(r"([0-9a-f]{32})/env/([0-9a-f]{32})/?")
 
 
@@ -82,6 +88,14 @@ class BlobName(NamedTuple):
 
     vault: bytes
     id: bytes
+
+
+class LetterName(NamedTuple):
+    """``mailbox/<mailbox>/<number>-<digest>``; ``mailbox`` and ``digest`` are 16 bytes."""
+
+    mailbox: bytes
+    number: int
+    digest: bytes
 
 
 def account_prefix(locator: bytes) -> str:
@@ -136,6 +150,17 @@ def blob_name(vault: bytes, blob: bytes) -> str:
     return f"{blob_prefix(vault)}{blob.hex()}"
 
 
+def mailbox_prefix(mailbox: bytes) -> str:
+    """Below it are the letters of one pairing. Only who knows ``mailbox`` (16 random bytes) finds it, or lists all."""
+    return f"mailbox/{_hex(mailbox, 16)}/"
+
+
+def letter_name(mailbox: bytes, number: int, digest: bytes) -> str:
+    """``digest``: the hash of the letter's bytes, of which the first 16 bytes are used: two who answer one invitation
+    do not stand in each other's way."""
+    return f"{mailbox_prefix(mailbox)}{_number(number, 0, 9)}-{_head(digest)}"
+
+
 def parse_account(name: str) -> AccountName | None:
     """None when ``name`` is no account slot's."""
     found = _ACCOUNT.fullmatch(name)
@@ -164,9 +189,15 @@ def parse_blob(name: str) -> BlobName | None:
     return BlobName(bytes.fromhex(found[1]), bytes.fromhex(found[2]))
 
 
-def parse(name: str) -> AccountName | RosterName | EnvelopeName | BlobName | None:
+def parse_letter(name: str) -> LetterName | None:
+    """None when ``name`` is no letter's."""
+    found = _LETTER.fullmatch(name)
+    return found and LetterName(bytes.fromhex(found[1]), int(found[2]), bytes.fromhex(found[3]))
+
+
+def parse(name: str) -> AccountName | RosterName | EnvelopeName | BlobName | LetterName | None:
     """Whatever kind of name it is; None for a name of none of them."""
-    return parse_envelope(name) or parse_roster(name) or parse_account(name) or parse_blob(name)
+    return parse_envelope(name) or parse_roster(name) or parse_account(name) or parse_blob(name) or parse_letter(name)
 
 
 def chain_of_prefix(vault: bytes, prefix: str) -> bytes | None:

@@ -116,9 +116,7 @@ class Exchange:
             if not receive_only and self._pack(core):  # what came in was put right where it did not fit: send that too
                 self._work_off(core, stop)
         except BaseException:
-            self._core = None  # what was handed out has no outcome: begin anew from the store
-            self._parcels.clear()
-            self._refused.clear()
+            self.forget()  # what was handed out has no outcome: begin anew from the store
             raise
         tally = self._tally
         return SyncReport(
@@ -162,6 +160,12 @@ class Exchange:
             self._news = self._ledger.news
             self._parcels.clear()
         return self._core
+
+    def forget(self) -> None:
+        """Begin the next pass from what is stored."""
+        self._core = None
+        self._parcels.clear()
+        self._refused.clear()
 
     def _set_identity(self, identity: Identity) -> None:
         self._identity = identity

@@ -202,6 +202,13 @@ class Syncing:
             self._changed()
             raise
 
+    def relearn(self) -> None:
+        """The roster was added to outside of a pass: the next one begins from the store, and others are told."""
+        with self._lock:
+            if self._exchange is not None:
+                self._exchange.forget()
+        self._learned(self._load_identity())
+
     # ---- passes -----------------------------------------------------------------------------------------------
     def run(self) -> SyncReport:
         """One pass now. Raises `NotConnected`, `RemoteError`, and `StoreBusy` while another process syncs for too

@@ -14,10 +14,12 @@ import contextlib
 import os
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
+from functools import partial
 from types import TracebackType
 from typing import Any
 
 from vaultsync import limits
+from vaultsync.crypto.invitation import Invitation
 from vaultsync.crypto.recovery import RecoveryCode
 from vaultsync.errors import RemoteError, UnknownField, UsageError, VaultClosed, VaultExists
 from vaultsync.importers.records import Parsed, Record
@@ -40,6 +42,7 @@ from vaultsync.vault.health import Health, examine
 from vaultsync.vault.identity import Identity
 from vaultsync.vault.importing import import_records
 from vaultsync.vault.ledger import Ledger
+from vaultsync.vault.pairing import Pairing, ask_in, fetch_up_to, insist
 from vaultsync.vault.provenance import Revision
 from vaultsync.vault.syncing import Status
 from vaultsync.vault.unlocking import Secrets
@@ -153,12 +156,15 @@ class Vault:
     def join(
         cls,
         path: str | os.PathLike[str],
-        url: str,
+        url: str | None = None,
         /,
         *,
         schema: Schema,
-        password: str,
-        code: str,
+        password: str | None = None,
+        code: str | None = None,
+        invitation: str | None = None,
+        show_code: Callable[[str], object] | None = None,
+        timeout: float = 900.0,
         key: bytes | None = None,
         device: str = "This device",
         app: str = "",
@@ -166,43 +172,61 @@ class Vault:
         opener: Callable[[str], Remote] = open_remote,
         background: bool = True,
     ) -> Vault:
-        """Add this device to a vault that is on a remote, with its password and recovery code, and fetch everything.
+        """Add this device to a vault that is on a remote, and fetch everything.
 
-        The local file opens with the same password, or with ``key``. Raises `WrongCode`, `WrongPassword`,
-        `VaultNotFound`, `VaultExists`, `SchemaError`, `UnsupportedRemote`, `RemoteError`; then no file is left
-        behind.
+        With the vault's password and recovery ``code``: ``url`` is the remote. The local file opens with the same
+        password, or with ``key``.
+
+        Or with an ``invitation`` that another device shows (`invite`): ``url`` is only needed where its remote has
+        another address here. ``password`` (or ``key``) is for the local file. ``show_code`` gets six digits, once, for
+        the person to compare with the other device's; it may return ``False`` when they differ. Blocks until the other
+        device approved and everything that it had is here, at most ``timeout`` seconds.
+
+        Raises `WrongCode`, `WrongPassword`, `VaultNotFound`, `VaultExists`, `SchemaError`, `UnsupportedRemote`,
+        `RemoteError`, and for invitations `WrongInvitation` and `PairingFailed`; then no file is left behind.
         """
         secrets = Secrets(password if key is None else None, key)
-        parsed = RecoveryCode.parse(code)
-        _refuse_existing(path)
-        remote = opener(url)
-        identity = unlocking.join_account(remote, parsed, password, _device_name(device), environment)
-        ledger = unlocking.create_store(path, identity, secrets, environment)
-        return _made(
-            path, ledger, lambda: cls._joined(ledger, schema, environment, app, url, remote, opener, background)
-        )
+        name = _device_name(device)
+        if invitation is not None:
+            if code is not None or show_code is None:
+                raise UsageError("with invitation= comes show_code=, to show six digits with; and no recovery code")
+            invited = Invitation.parse(invitation)
+            _refuse_existing(path)
+            url, deadline = url or invited.remote, environment.monotonic() + timeout
+            remote = opener(url)
+            try:
+                let_in = ask_in(remote, invited, name, environment, show_code=show_code, deadline=deadline)
+                ledger = unlocking.create_store(path, let_in.identity, secrets, environment)
+            except BaseException:
+                remote.close()
+                raise
+        elif url is None or code is None or password is None:
+            raise UsageError("joining takes the remote's address, password= and code=, or invitation=")
+        else:
+            parsed = RecoveryCode.parse(code)
+            _refuse_existing(path)
+            remote, let_in, deadline = opener(url), None, 0.0
+            identity = unlocking.join_account(remote, parsed, password, name, environment)
+            ledger = unlocking.create_store(path, identity, secrets, environment)
 
-    @classmethod
-    def _joined(
-        cls,
-        ledger: Ledger,
-        schema: Schema,
-        environment: Environment,
-        app: str,
-        url: str,
-        remote: Remote,
-        opener: Callable[[str], Remote],
-        background: bool,
-    ) -> Vault:
-        # Fetch before anything is written anywhere: the vault may belong to another schema, or to a newer format.
-        exchange = Exchange(ledger, remote, url, environment, load_identity=lambda: unlocking.load_identity(ledger))
-        exchange.run(receive_only=True)
-        identity = unlocking.load_identity(ledger)
-        vault = cls(ledger, identity, schema, environment, app=app, opener=opener, background=background)
-        vault._syncing.connect(url, remote)
-        # From here on the others may have heard of this device: a remote that fails now only means that it is offline.
-        with contextlib.suppress(RemoteError):
-            vault._syncing.run()
+        def make() -> Vault:
+            # Fetch before anything is written anywhere: the vault may belong to another schema, or to a newer format.
+            if let_in is not None:
+                fetch_up_to(ledger, remote, url, environment, let_in.frontier, deadline=deadline)
+            else:
+                load = partial(unlocking.load_identity, ledger)
+                Exchange(ledger, remote, url, environment, load_identity=load).run(receive_only=True)
+            identity = unlocking.load_identity(ledger)
+            vault = cls(ledger, identity, schema, environment, app=app, opener=opener, background=background)
+            insist(lambda: vault._syncing.connect(url, remote), environment, deadline=deadline)
+            # From here on others may have heard of this device: a remote that fails now only means it is offline.
+            with contextlib.suppress(RemoteError):
+                vault._syncing.run()
+            return vault
+
+        vault = _made(path, ledger, make)
+        if let_in is not None:
+            let_in.finish()
         return vault
 
     # ---- seeing -----------------------------------------------------------------------------------------------
@@ -230,6 +254,14 @@ class Vault:
         self._check_open()
         self._picture.current()
         return devices(self._works.identity, self._picture.context.census, self._ledger)
+
+    def invite(self, *, valid_minutes: float = 15) -> Pairing:
+        """Let another device in without the recovery code: show the result's text or QR code there, see `Pairing`.
+
+        Raises `NotConnected` when the vault has no remote for the two to meet on.
+        """
+        self._check_open()
+        return Pairing(self._ledger, self._syncing, self._environment, valid_minutes=valid_minutes)
 
     # ---- edits ------------------------------------------------------------------------------------------------
     def batch(self) -> AbstractContextManager[None]:
