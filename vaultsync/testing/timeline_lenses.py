@@ -35,8 +35,7 @@ class Family:
 
 @dataclass(eq=False)
 class Part:
-    """A field being made. ``fixed``: some lens leads here; ``taken``: the version at which a conversion came to it, so
-    that it stays for that one."""
+    """A field being made."""
 
     name: str
     kind: Kind
@@ -44,8 +43,6 @@ class Part:
     platforms: str | None
     critical: str | None = None
     until: int | None = None
-    fixed: bool = False
-    taken: int = 0
 
     def made(self) -> Field:
         where = None if self.platforms is None else {self.platforms}

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from vaultsync.errors import UsageError
-from vaultsync.schema import kinds, lenses
+from vaultsync.schema import kinds
 from vaultsync.schema.kind import Kind
 from vaultsync.schema.lenses import Convert, Lens
 from vaultsync.schema.types import EntryType, Field, Schema
@@ -288,7 +288,8 @@ class _Maker(Workshop):
         self.done.append(f"conversion, old {'kept' if kind.converts.keep_old else 'gone'}")
 
     def carry(self, part: Part, kind: _Type, target: _Type, version: int, made: list[Lens]) -> None:
-        """What becomes of one field in a conversion: it stays, is dropped, or goes through a lens."""
+        """What becomes of one field in a conversion: it stays, is dropped, or goes through a lens to a new field, not
+        to one that was there: an older device that knows it and not the conversion writes beside the lens."""
         roll, used = self.rng.random(), {name for lens in made for name in lens.old}
         if part.name in used:
             return
@@ -300,20 +301,6 @@ class _Maker(Workshop):
             self.leftovers.add(f"{kind.name}.{part.name}")
             self.done.append("leftover")
             return
-        if roll < 0.6:
-            same_kind = [
-                other for other in target.alive()
-                if other.kind == part.kind and not other.fixed and other.critical is None and other.since < version
-                and other.platforms == part.platforms and not self.families[other.name].flags
-                and not self.families[part.name].flags
-            ]  # fmt: skip
-            if same_kind:
-                other = self.rng.choice(same_kind)
-                other.fixed, other.taken = True, version
-                self.link([part.name], [other.name])
-                made.append(lenses.rename(part.name, other.name))
-                self.done.append("rename")
-                return
         partners = [each for each in kind.alive() if each is not part and each.name not in used]
         partners = [each for each in partners if target.lacks(each.name)]
         made.append(self.lens([part, *partners], target, version, None))
@@ -322,7 +309,7 @@ class _Maker(Workshop):
     def evolve(self, kind: _Type, version: int) -> None:
         """One change of a type."""
         rng, roll = self.rng, self.rng.random()
-        parts = [part for part in kind.alive() if max(part.since, part.taken) < version]
+        parts = [part for part in kind.alive() if part.since < version]
         if roll < 0.15 or not parts:
             there = rng.choice(PLATFORMS) if kind.platforms is None and rng.random() < 0.2 else None
             critical = rng.choice(("write", "write", "read")) if rng.random() < 0.25 else None
@@ -344,9 +331,7 @@ class _Maker(Workshop):
         self.done.append(what)
 
         def new(kind: Kind) -> Part:
-            made = self.part(target, kind, version, part.platforms)
-            made.fixed = True
-            return made
+            return self.part(target, kind, version, part.platforms)
 
         olds, news, made = OPERATIONS[what].make(self, parts, new, since)
         if since is not None:
