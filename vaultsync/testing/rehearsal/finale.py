@@ -173,7 +173,11 @@ class Finale:
         listed: dict[Family, frozenset[str]] | None = None
         touched: Counter[str] = Counter()
         for (family, word), last in self.truth.words(number).items():
-            if here.isdisjoint(family.fields) or None in (said := {act.said[family, word] for act in last}):
+            if (
+                (family, word) in self.truth.doubled
+                or here.isdisjoint(family.fields)
+                or None in (said := {act.said[family, word] for act in last})
+            ):
                 continue
             contested = any(self.truth.contested(act, family) for act in last)
             touched[family.form] |= 1
@@ -183,7 +187,7 @@ class Finale:
                 listed = self.by_family_listed(self.newest.alone(number)) if listed is None else listed
                 self.missing(entry, family, word, last, word in listed.get(family, ()), contested)
                 touched[family.form] |= 2
-            if said == {False} and there and (family, word) not in self.truth.doubled:
+            if said == {False} and there:
                 if not contested:
                     self.came_back(entry, family, word, last)
                 self.seen[f"came back {family.form}"] += 1

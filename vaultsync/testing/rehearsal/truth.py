@@ -4,7 +4,8 @@ A *word* stands if every last act on it (one that no other act on that word has 
 every last act took it away; where such acts disagree, nothing follows. An act is *contested* when somebody wrote the
 same family at another representation (an older form of the same data) without knowing of it, or without knowing of
 something built on it: a mirror stores both forms, and there the last writer wins. Where mirrors stand on each other,
-a newest device writes older forms of other fields too, and any two writes contest. Nothing else is ever contested.
+a newest device writes older forms of other fields too, and any two writes contest; so does a repair, which writes the
+older form that no person wrote. Nothing else is ever contested.
 """
 
 from __future__ import annotations
@@ -86,7 +87,8 @@ class Truth:
         mine = [each for each in self.of(act.entry) if family in each.forms]
         later = [each for each in mine if each is act or each.saw & act.bit]
         return any(
-            (family.chained or one.forms[family] != other.forms[family]) and one.concurrent(other)
+            one.concurrent(other)
+            and (family.chained or one.forms[family] != other.forms[family] or "repair" in (one.kind, other.kind))
             for one in later
             for other in mine
         )

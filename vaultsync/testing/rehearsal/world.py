@@ -192,6 +192,7 @@ class World:
         self.stage.check_laws(device.look(step.entry))
         after = device.entry(step.entry)
         said: dict[Word, bool | None] = {}
+        self._twice(after)
         for name, value in values.items():
             said |= self._said(name, device.schema.kinds[name], None, value, ())
         self._record(device, "add", step.entry, changes, values, said)
@@ -247,6 +248,7 @@ class World:
         self.stage.check_laws(device.look(step.entry))
         after = device.entry(step.entry)
         self._untouched(device, before, after)
+        self._twice(after)
         self._record(device, "set", step.entry, changes, values, said)
         self._reads(device, after, values, before)
         return True
@@ -388,6 +390,15 @@ class World:
         said = {word: False if gone else None for word, gone in said.items()}
         said |= {(family, word): False for word in listed if word not in left}
         return said | {(family, word): True for word in put}
+
+    def _twice(self, entry: Entry) -> None:
+        """Words that stand in two fields of one family: which of them an older form holds, nobody can tell."""
+        seen: set[Word] = set()
+        for name, value in (*entry.fields.items(), *entry.retired.items()):
+            family = self.stage.families[name]
+            mine = {(family, word) for word in words_of(value, numbers=family.numbers)}
+            self.truth.doubled |= seen & mine
+            seen |= mine
 
     def _listed(self, entry: Entry) -> dict[Family, set[str]]:
         """The words that a person can see only among the conflicts, by family."""
