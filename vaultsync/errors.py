@@ -203,7 +203,8 @@ class StoreError(VaultSyncError):
 
 
 class DamagedStore(StoreError):
-    """Part of the local file cannot be read. ``lost`` and ``whole`` describe, for a person, what is and is not affected."""
+    """Part of the local file cannot be read. ``lost`` and ``whole`` describe, for a person, what is and is not
+    affected."""
 
     def __init__(self, message: str, *, lost: tuple[str, ...] = (), whole: tuple[str, ...] = ()) -> None:
         super().__init__(message)
@@ -220,7 +221,8 @@ class StoreFailed(StoreError):
 
 
 class CommitUnknown(StoreFailed):
-    """COMMIT itself failed, so the whole transaction is stored or none of it: look for the change before doing it again."""
+    """COMMIT itself failed, so the whole transaction is stored or none of it: look for the change before doing it
+    again."""
 
 
 class AlreadyStored(StoreError):
@@ -280,7 +282,8 @@ class ForkedChain(Refused):
 
 
 class Revoked(Refused):
-    """A genuine envelope of a removed device, past everything that the others had of it when they heard of the removal."""
+    """A genuine envelope of a removed device, past everything that the others had of it when they heard of the
+    removal."""
 
 
 class StaleEpoch(Refused):
@@ -288,7 +291,8 @@ class StaleEpoch(Refused):
 
 
 class PairingFailed(Refused):
-    """The messages of a pairing contradict each other: somebody else uses the invitation. Begin anew with another one."""
+    """The messages of a pairing contradict each other: somebody else uses the invitation. Begin anew with another
+    one."""
 
 
 class WeakKey(Refused):

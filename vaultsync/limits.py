@@ -6,7 +6,8 @@ from typing import Final
 
 # ---- document: what one change may hold -------------------------------------------------------------------------
 MAX_OPS_PER_CHANGE: Final = 20_000
-"""A batch above this becomes several changes: decoding one takes tens of milliseconds, and a run-length bomb is refused early."""
+"""A batch above this becomes several changes: decoding one takes tens of milliseconds, and a run-length bomb is
+refused early."""
 MAX_CHANGE_BYTES: Final = 16 << 20
 """Raw size of one change chunk; 20,000 long notes fit, an inflated bomb does not."""
 MAX_DEPS_PER_CHANGE: Final = 1_024
@@ -40,13 +41,15 @@ MAX_ELEMENT_ID_CHARS: Final = 32
 MAX_POSITION_CHARS: Final = 64
 """A position fraction; about 300 halvings of one gap. Beyond it the neighbours are spread anew in the same change."""
 MAX_VECTOR_BYTES: Final = 512 << 10
-"""A stored ``$deleted`` vector, checked before it is parsed: some thousand incarnations fit, each takes about 50 bytes."""
+"""A stored ``$deleted`` vector, checked before it is parsed: some thousand incarnations fit, each takes about 50
+bytes."""
 MAX_JSON_DEPTH: Final = 8
 """Nesting of any JSON kept in a cell, checked before it is parsed."""
 MAX_VERSION: Final = 1_000_000
 """Schema versions: small integers counted up by people; larger ones in a vault are not ours."""
 MAX_DIFF_CELLS: Final = 40_000
-"""Work of one exact comparison of two lists of lines (a block of 200 by 200); larger ones are cut at their unique lines first."""
+"""Work of one exact comparison of two lists of lines (a block of 200 by 200); larger ones are cut at their unique
+lines first."""
 MAX_FILE_REF_BYTES: Final = 4 << 10
 """The stored reference to an attachment, checked before it is parsed: a name of 255 characters, a digest and a key."""
 MAX_DECLARATION_BYTES: Final = 64 << 10
@@ -67,7 +70,8 @@ SEGMENT_BYTES: Final = 64 << 10
 BUSY_SECONDS: Final = 10.0
 """How long a write waits for another process before ``StoreBusy``."""
 WAL_KEEP_BYTES: Final = 4 << 20
-"""A write-ahead log that an import made large is cut back to this; about what SQLite checkpoints at anyway (1,000 pages)."""
+"""A write-ahead log that an import made large is cut back to this; about what SQLite checkpoints at anyway (1,000
+pages)."""
 MAX_STORE_VERSION: Final = 10_000
 """A file version above this is damage, not a file from the future."""
 SNAPSHOT_AFTER_ROWS: Final = 2_000
@@ -93,7 +97,8 @@ MAX_SLOT_BYTES: Final = 4_096
 MAX_ENVELOPE_BYTES: Final = 64 << 20
 """One sealed object; larger batches are several envelopes of one group."""
 ENVELOPE_TARGET_BYTES: Final = 4 << 20
-"""Changes are packed into envelopes of about this size, so that a cut-off pull resumes without fetching everything again."""
+"""Changes are packed into envelopes of about this size, so that a cut-off pull resumes without fetching everything
+again."""
 MAX_ATTACHMENT_BYTES: Final = 32 << 20
 """One attached file. It is sealed and sent as one object, and held in memory meanwhile."""
 MAX_ROSTER_ENTRY_BYTES: Final = 1 << 20
@@ -105,13 +110,15 @@ MAX_MEMBERS: Final = 500
 MAX_OBJECT_NAME_CHARS: Final = 255
 """Names of remote objects, with slashes; fits every file system and object store."""
 MAX_LISTING_BYTES: Final = 64 << 20
-"""One answer of a server that lists objects: half a million names, ten times what a vault that is tidied up ever has."""
+"""One answer of a server that lists objects: half a million names, ten times what a vault that is tidied up ever
+has."""
 MAX_SETTLE_SECONDS: Final = 2.0
 """How long a folder may hold a file that is still being written before a reader reports it as incomplete."""
 
 # ---- importing --------------------------------------------------------------------------------------------------
 MAX_IMPORT_BYTES: Final = 128 << 20
-"""An export file. A hundred thousand items of a kilobyte fit; it is read whole, and parsing takes several times its size in memory."""
+"""An export file. A hundred thousand items of a kilobyte fit; it is read whole, and parsing takes several times its
+size in memory."""
 MAX_IMPORT_RECORDS: Final = 200_000
 """Items of one export file: twice the largest vault this library is made for, and a file of empty rows stops early."""
 MAX_IMPORT_DEPTH: Final = 16
@@ -125,8 +132,8 @@ MAX_SOURCE_CHARS: Final = 200
 MAX_PACKED_DEPTH: Final = 8
 """Nesting of packed structures; the deepest of ours is 4."""
 MAX_PACKED_ITEMS: Final = 4_096
-"""Items of one packed list or map. The decoder allocates by the claimed length at every level of nesting, so this (with its
-1,024 levels) and not the input's size bounds memory: 32 MiB."""
+"""Items of one packed list or map. The decoder allocates by the claimed length at every level of nesting, so this
+(with its 1,024 levels) and not the input's size bounds memory: 32 MiB."""
 MAX_CHAINS: Final = 4_096
 """Chains (incarnations) that one frontier or roster may name; as many as other actors in a change."""
 MAX_ROSTER_PREV: Final = 64
@@ -144,7 +151,8 @@ RECENT_ENVELOPES: Final = 64
 MAX_REMOVED: Final = 500
 """Devices removed by one roster entry: all of them at once."""
 MAX_INVITATION_CHARS: Final = 2_000
-"""An invitation as typed or scanned, with every separator a person or messenger may add; longer input is not looked at."""
+"""An invitation as typed or scanned, with every separator a person or messenger may add; longer input is not looked
+at."""
 MAX_URL_BYTES: Final = 512
 """A remote's address inside an invitation, which must still fit a QR code that a phone reads from a screen."""
 MAX_PAIRING_BYTES: Final = 32 << 20

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -25,7 +26,8 @@ from vaultsync.cli.output import (
     warn,
     working,
 )
-from vaultsync.cli.session import Json, Session, closing, on_vault, sync_with_progress
+from vaultsync.cli.pairing import InvitationOption, join_invited
+from vaultsync.cli.session import Json, Misused, Session, closing, on_vault, sync_with_progress
 from vaultsync.errors import DamagedStore, RemoteError, StoreFailed, UnsupportedRemote, VaultExists
 from vaultsync.view import words
 
@@ -92,10 +94,11 @@ def create(session: Session, device: _Device = None, json: Json = False) -> None
         say("It is not shown again.")
 
 
-@on_vault("address", new=True)
+@on_vault("address", new=True, unless="invitation")
 def join(
     session: Session,
     address: _Address = None,
+    invitation: InvitationOption = None,
     device: _Device = None,
     code_file: Annotated[
         str | None,
@@ -110,14 +113,33 @@ def join(
 ) -> None:
     """Make this device one of a vault's.
 
-    With the vault's password and recovery code, from the folder that it syncs through.
+    With the vault's password and recovery code, from the folder that it syncs through; or with --invitation, approved
+    on one of your devices (`vaultsync invite`).
     """
     _refuse_existing(session)
-    url = _url(address)
+    url = _url(address) if address else None
+    if invitation is not None:
+        if code_file is not None:
+            raise Misused("--code-file is not for --invitation")
+        show = _tell_code if json else _show_code
+        vault = join_invited(session, invitation, url, _device_name(device), show, **session.more)
+    else:
+        vault = _join_by_code(session, url, code_file, device)
+    with closing(vault):
+        view = vault.view()
+        name = vault.devices[0].name
+        if json:
+            print_json({"path": vault.path, "device": name, "remote": vault.status.remote, "counts": _counts(vault)})
+            return
+        say(f"{session.path} is on this device now, as “{line(name)}”: {words.count(len(view), 'entry')} shown.")
+        _print_notices(vault)
+
+
+def _join_by_code(session: Session, url: str | None, code_file: str | None, device: str | None) -> vs.Vault:
     code = asking.recovery_code(code_file)
     password = asking.password(session.password_file)
     with working("Joining: deriving keys, fetching everything"):
-        vault = vs.Vault.join(
+        return vs.Vault.join(
             session.path,
             url,
             schema=session.schema,
@@ -127,14 +149,18 @@ def join(
             background=False,
             **session.more,
         )
-    with closing(vault):
-        view = vault.view()
-        name = vault.devices[0].name
-        if json:
-            print_json({"path": vault.path, "device": name, "remote": url, "counts": _counts(vault)})
-            return
-        say(f"{session.path} is on this device now, as “{line(name)}”: {words.count(len(view), 'entry')} shown.")
-        _print_notices(vault)
+
+
+def _show_code(code: str) -> None:
+    say("Compare these digits with the other device's:")
+    say()
+    heading(f"    {code}")
+    say()
+    sys.stdout.flush()
+
+
+def _tell_code(code: str) -> None:
+    note(f"Compare these digits with the other device's: {code}")
 
 
 @on_vault("address")
@@ -339,10 +365,10 @@ def _remote_answers(vault: vs.Vault) -> dict[str, Any]:
     url = vault.status.remote
     if url is None:
         return {"address": None, "answers": None, "message": ""}
-    from vaultsync.remote import open_remote
+    from vaultsync.vault.reaching import reach
 
     try:
-        remote = open_remote(url)
+        remote = reach(url)
         try:
             remote.list("account/")
         finally:

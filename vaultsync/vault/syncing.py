@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Final
 
 from vaultsync.errors import NotConnected, RemoteError, RemoteRefused, StoreBusy, VaultClosed
-from vaultsync.remote import Remote, open_remote
+from vaultsync.remote import Remote
 from vaultsync.sync import names
 from vaultsync.sync.report import Finding, SyncReport, Waiting
 from vaultsync.vault.background import Background
@@ -18,6 +18,7 @@ from vaultsync.vault.environment import Environment
 from vaultsync.vault.exchange import Exchange, Progress
 from vaultsync.vault.identity import Identity
 from vaultsync.vault.ledger import Ledger
+from vaultsync.vault.reaching import create_remote, reach
 
 __all__ = ["State", "Status", "Syncing"]
 
@@ -83,7 +84,7 @@ class Syncing:
         merged: Callable[[frozenset[str]], None],
         refresh: Callable[[], None],
         changed: Callable[[], None],
-        opener: Callable[[str], Remote] = open_remote,
+        opener: Callable[[str], Remote] = reach,
         background: bool = True,
     ) -> None:
         """Without ``background`` no thread is ever started: syncing happens only in `run`."""
@@ -135,7 +136,7 @@ class Syncing:
         self._changed()
 
     def _open_new(self, url: str) -> Remote:
-        return open_remote(url, create=True) if self._open is open_remote else self._open(url)
+        return create_remote(url) if self._open is reach else self._open(url)
 
     def _make_exchange(self, remote: Remote, url: str) -> Exchange:
         return Exchange(

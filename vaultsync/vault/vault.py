@@ -25,7 +25,7 @@ from vaultsync.errors import RemoteError, UnknownField, UsageError, VaultClosed,
 from vaultsync.importers.records import Parsed, Record
 from vaultsync.importers.registry import parse
 from vaultsync.importers.report import ImportReport
-from vaultsync.remote import Remote, open_remote
+from vaultsync.remote import Remote
 from vaultsync.schema.kinds import FileRef
 from vaultsync.schema.published import Drift
 from vaultsync.schema.types import Schema
@@ -44,6 +44,7 @@ from vaultsync.vault.importing import import_records
 from vaultsync.vault.ledger import Ledger
 from vaultsync.vault.pairing import Pairing, ask_in, fetch_up_to, insist
 from vaultsync.vault.provenance import Revision
+from vaultsync.vault.reaching import reach
 from vaultsync.vault.syncing import Status
 from vaultsync.vault.unlocking import Secrets
 from vaultsync.vault.upgrade import UpgradePlan, make_plan
@@ -68,7 +69,7 @@ class Vault:
         environment: Environment,
         *,
         app: str = "",
-        opener: Callable[[str], Remote] = open_remote,
+        opener: Callable[[str], Remote] = reach,
         background: bool = True,
     ) -> None:
         """For `create`, `open` and `join`."""
@@ -134,7 +135,7 @@ class Vault:
         key: bytes | None = None,
         app: str = "",
         environment: Environment = REAL,
-        opener: Callable[[str], Remote] = open_remote,
+        opener: Callable[[str], Remote] = reach,
         background: bool = True,
     ) -> Vault:
         """An existing vault. Automatic sync begins when the vault is connected and it was not turned off; never with
@@ -169,7 +170,7 @@ class Vault:
         device: str = "This device",
         app: str = "",
         environment: Environment = REAL,
-        opener: Callable[[str], Remote] = open_remote,
+        opener: Callable[[str], Remote] = reach,
         background: bool = True,
     ) -> Vault:
         """Add this device to a vault that is on a remote, and fetch everything.
@@ -381,8 +382,8 @@ class Vault:
 
     # ---- syncing ----------------------------------------------------------------------------------------------
     def connect(self, url: str, /, *, remote: Remote | None = None) -> None:
-        """Sync with this remote from now on: ``file:///path`` of any folder. Raises `UnsupportedRemote`,
-        `RemoteError`."""
+        """Sync with this remote from now on: ``file:///path`` of any folder, ``s3://``, ``gs://``, ``az://`` or
+        ``dav+https://``. Raises `UnsupportedRemote`, `ExtraMissing`, `RemoteError`."""
         self._check_open()
         self._syncing.connect(url, remote)
 
