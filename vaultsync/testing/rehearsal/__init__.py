@@ -23,6 +23,7 @@ families fields that lenses connect
 laws     what a lens must keep, on the values that come up
 script   a history as data          author  random ones          shrink  the shortest that fails
 device   an installation            world   plays a script, checks each step
+stage    what all histories share
 truth    who wrote what, knowing what
 finale   what must hold at the end
 lock     what was published

@@ -10,9 +10,10 @@ from vaultsync.schema.cells import trashed
 from vaultsync.schema.types import EntryType, Schema
 from vaultsync.testing.rehearsal.device import Device
 from vaultsync.testing.rehearsal.script import Cast, Script, Step
+from vaultsync.testing.rehearsal.stage import Stage
 from vaultsync.testing.rehearsal.values import Inventor, Source
 from vaultsync.testing.rehearsal.watch import lenses_of
-from vaultsync.testing.rehearsal.world import Stage, World
+from vaultsync.testing.rehearsal.world import World
 from vaultsync.view.decide import conversion, primary
 from vaultsync.view.entry import Status
 

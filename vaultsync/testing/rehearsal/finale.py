@@ -173,11 +173,10 @@ class Finale:
         listed: dict[Family, frozenset[str]] | None = None
         touched: Counter[str] = Counter()
         for (family, word), last in self.truth.words(number).items():
-            if (
-                (family, word) in self.truth.doubled
-                or here.isdisjoint(family.fields)
-                or None in (said := {act.said[family, word] for act in last})
-            ):
+            if (family, word) in self.truth.doubled or here.isdisjoint(family.fields):
+                continue
+            said = {act.said[family, word] for act in last}
+            if None in said:
                 continue
             contested = any(self.truth.contested(act, family) for act in last)
             touched[family.form] |= 1

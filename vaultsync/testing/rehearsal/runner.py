@@ -20,9 +20,10 @@ from vaultsync.testing.rehearsal.lock import keep_lock
 from vaultsync.testing.rehearsal.report import Report, figures
 from vaultsync.testing.rehearsal.script import Script
 from vaultsync.testing.rehearsal.shrink import shrink
+from vaultsync.testing.rehearsal.stage import Stage
 from vaultsync.testing.rehearsal.values import Source
 from vaultsync.testing.rehearsal.watch import Watch, watched
-from vaultsync.testing.rehearsal.world import Stage, World
+from vaultsync.testing.rehearsal.world import World
 
 __all__ = ["assert_rehearsed", "rehearse"]
 
