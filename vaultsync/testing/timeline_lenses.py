@@ -276,6 +276,8 @@ def _relabelled(now: Any, older: Any) -> Any:
     if isinstance(older, frozenset):
         kept = {each for each in now if each.partition("#")[0] in older}
         return frozenset(kept | (older - _bare(frozenset(kept))))
+    if _bare(tuple(now)) == older:
+        return now
     left, made = list(now), []
     for element in older:
         same = [each for each in left if each.partition("#")[0] == element]
