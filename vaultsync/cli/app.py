@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from vaultsync.cli import demo_command, editing, files, schema_command, seeing, upgrading, vaults
+from vaultsync.cli import demo_command, editing, files, pairing, schema_command, seeing, upgrading, vaults
 from vaultsync.cli.output import error, note, say
 from vaultsync.cli.session import Misused
 from vaultsync.errors import DamagedStore, VaultSyncError
@@ -146,6 +146,7 @@ def main(
 
 for _panel, _module in (
     ("Vaults and devices", vaults),
+    ("Vaults and devices", pairing),
     ("Entries", seeing),
     ("Entries", editing),
     ("In and out", files),
@@ -155,7 +156,7 @@ for _panel, _module in (
 ):
     for _name, _function in _module.COMMANDS.items():
         app.command(_name, help=_reflowed(_function.__doc__), rich_help_panel=_panel)(_function)
-_MODULES = (vaults, seeing, editing, files, upgrading, schema_command, demo_command)
+_MODULES = (vaults, pairing, seeing, editing, files, upgrading, schema_command, demo_command)
 _NAMES = frozenset(name for module in _MODULES for name in module.COMMANDS)
 
 

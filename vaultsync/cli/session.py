@@ -234,11 +234,14 @@ def sync_with_progress(vault: vs.Vault, *, patience: float | None = None) -> vs.
 
 
 # ---- from arguments to a session -------------------------------------------------------------------------------------
-def on_vault(*words: str, new: bool = False) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def on_vault(
+    *words: str, new: bool = False, unless: str | None = None
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Make a command out of ``function(session, …)``: adds the argument VAULT and the options that open one.
 
     ``words`` names the arguments after VAULT, in order; the last one may take several. ``new``: the file need not be
-    there. Where VAULTSYNC_VAULT is set, VAULT is left out and the words move up.
+    there. ``unless`` names the option beside which the words may be left out. Where VAULTSYNC_VAULT is set, VAULT is
+    left out and the words move up.
     """
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
@@ -255,7 +258,8 @@ def on_vault(*words: str, new: bool = False) -> Callable[[Callable[..., None]], 
         def command(**given: Any) -> None:
             schema = load_schema(given.pop("schema"), given.pop("schema_version"), given.pop("platform"))
             password_file = given.pop("password_file")
-            path = _arrange(given, words, several, new)
+            spare = unless is not None and given[unless] is not None
+            path = _arrange(given, words, several, new, spare)
             function(Session(path, schema, password_file), **given)
 
         parameters = [vault, *own, *common]
@@ -268,7 +272,7 @@ def on_vault(*words: str, new: bool = False) -> Callable[[Callable[..., None]], 
     return decorate
 
 
-def _arrange(given: dict[str, Any], words: tuple[str, ...], several: str | None, new: bool) -> str:
+def _arrange(given: dict[str, Any], words: tuple[str, ...], several: str | None, new: bool, spare: bool = False) -> str:
     """Take the vault's path out of the arguments, and put the others where they belong."""
     fixed = [word for word in words if word != several]
     values: list[str] = [value for name in ("vault", *fixed) if (value := given.pop(name)) is not None]
@@ -280,9 +284,9 @@ def _arrange(given: dict[str, Any], words: tuple[str, ...], several: str | None,
             raise Misused(f"which vault? Give its file as the first argument, or set {VAULT_VARIABLE}")
         path = values.pop(0)
     for word in fixed:
-        if not values:
+        if not values and not spare:
             raise Misused(f"{word.upper()} is missing")
-        given[word] = values.pop(0)
+        given[word] = values.pop(0) if values else None
     if several is not None:
         given[several] = values
     elif values:
