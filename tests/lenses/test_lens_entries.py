@@ -377,8 +377,8 @@ WIFI_NOTE = EntryType(
 )
 WIFI = EntryType(
     "wifi",
-    fields=[Field(n, k, since=11) for n, k in (("network", vs.text), ("first", vs.text), ("last", vs.text))]
-    + [Field("number", vs.number, since=11)],
+    fields=[Field(n, k, since=12) for n, k in (("network", vs.text), ("first", vs.text), ("last", vs.text))]
+    + [Field("number", vs.number, since=12)],
     since=11,
 )
 WORLD = Schema("acme", version=12, platform="linux", types=[WIFI_NOTE, WIFI])

@@ -64,8 +64,12 @@ WRONG: dict[str, tuple[Callable[[], object], str]] = {
         "both ends are on the same platforms",
     ),
     "no version": (lambda: declared(vs.text, vs.text, vs.rename("a", "b")), "retired exactly where the lens begins"),
-    "converted into a field that is not there yet": (lambda: converting(since=4), "is there in version 3"),
-    "converted into a field that is gone": (lambda: converting(since=2, until=3), "is there in version 3"),
+    "converted into a field that is not there yet": (lambda: converting(since=4), "begins in version 4, not in 3"),
+    "converted into a field that was there before": (lambda: converting(since=2), "begins in version 2, not in 3"),
+    "converted into a field that is gone": (
+        lambda: converting(since=2, until=3),
+        "is retired when the conversion begins",
+    ),
     "functions": (lambda: vs.convert("a", "b", get=None, back=str), "get, back and put are functions"),  # type: ignore[arg-type]
     "name": (lambda: vs.rename("A", "b"), "connects one or more old fields"),
 }
@@ -93,7 +97,7 @@ def test_what_is_right_is_accepted() -> None:
     assert declared(vs.number, vs.text, vs.convert("a", "b", get=str, back=int, since=2))
     assert declared(vs.tags, vs.items(vs.text), vs.lens("a", "b", get=nothing, back=nothing, since=2))
     assert declared(vs.text, vs.items(vs.text), vs.wrap("a", "b", since=2), critical="read")
-    assert converting(since=2)
+    assert converting(since=3)
 
 
 def test_functions_are_part_of_what_evaluates_though_not_of_the_digest() -> None:

@@ -158,10 +158,14 @@ def conversion(kind: EntryType, schema: Schema) -> None:
         ends(where, lens, kind, target)
         for name in lens.new:
             field = target.by_name[name]
-            if field.since > kind.until or (field.until is not None and field.until <= kind.until):
+            if field.until is not None and field.until <= kind.until:
+                raise SchemaError(f"{where}: field {name!r} of {target.name!r} is retired when the conversion begins")
+            if max(field.since, target.since) != kind.until:
+                # A version that knows the field and not the conversion would show it empty and write beside the lens.
                 raise SchemaError(
-                    f"{where}: field {name!r} of {target.name!r} is there in version {kind.until}, when the conversion "
-                    "begins"
+                    f"{where}: field {name!r} of {target.name!r} begins in version {max(field.since, target.since)}, "
+                    f"not in {kind.until} with the conversion; use a field of the same name in both types (which needs "
+                    "no lens), or one that begins there"
                 )
         for name in lens.old:
             if target.field(name) is not None:
