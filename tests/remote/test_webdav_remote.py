@@ -65,6 +65,27 @@ class TestWebDavWithoutMoving(RemoteContract):
         return remote_at(self.server.url, self.folder)
 
 
+def test_the_beginning_of_an_object_is_waited_for_and_then_finished(
+    dav_server: Any, folder: str, proxy: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without MOVE, somebody else's upload is seen while it is written; one that died is completed, never refused."""
+    monkeypatch.setattr("vaultsync.remote.webdav._PAUSE", 0.01)
+    server = proxy(dav_server.url)
+    server.faults = [501] * 100
+    server.matching = lambda method, path: method == "MOVE"
+    remote = remote_at(server.url, folder)
+    data = b"sealed bytes " * 1000
+    remote.put("a/other", data)  # learns that the server cannot move
+    for half in (data[:5000], data[:5000] + bytes(300), b""):
+        remote._upload("a/1", half, "writing half of it")
+        remote.put("a/1", data)
+        assert remote.get("a/1") == data
+    remote._upload("a/2", b"something else", "writing it")
+    with pytest.raises(RemoteRefused, match="already holds something else"):
+        remote.put("a/2", data)
+    assert remote.get("a/2") == b"something else"
+
+
 def test_a_poll_without_news_is_one_request(dav_server: Any, folder: str, proxy: Callable[[str], Any]) -> None:
     counting = proxy(dav_server.url)
     remote = remote_at(counting.url, folder, first=0.05)

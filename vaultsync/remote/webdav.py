@@ -12,6 +12,7 @@ import os
 import re
 import secrets
 import threading
+import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final
@@ -38,6 +39,9 @@ _ADVICE: Final = (
 _WHOM: Final = "the WebDAV server"
 _TEMP: Final = ".~vaultsync-"  # in the directory of the object; no object's name begins with a dot
 _LEFT_OVER: Final = re.compile(re.escape(_TEMP) + r"[0-9a-f]{16}\.tmp$")
+_PATIENCE: Final = 20
+_PAUSE: Final = 0.1
+"""Looks, and seconds between them, at an object that somebody else seems to be putting without MOVE."""
 _STALE_SECONDS: Final = 24 * 3600.0
 _SLASH: Final = "="  # stands for "/" in a hint's flat name; no object's name holds one
 _PROPFIND: Final = (
@@ -167,6 +171,18 @@ class DavRemote:
             answer = self._upload(name, data, doing, headers={"If-None-Match": "*"}, also=(412,))
             if answer.status != 412:
                 return
+        self._completed(name, data, doing)
+
+    def _completed(self, name: str, data: bytes, doing: str) -> None:
+        """What is there may be the beginning of the same bytes: somebody is putting them, or died doing so. Waited for,
+        and in the end finished: writing the same bytes over their beginning harms nobody."""
+        for _ in range(_PATIENCE):
+            there = self._read(name, doing)
+            if there is None or there == data or not _begins(there, data):
+                break
+            time.sleep(_PAUSE)
+        else:
+            self._upload(name, data, doing)
         self._settled(name, data, doing)
 
     def _settled(self, name: str, data: bytes, doing: str) -> None:
@@ -341,3 +357,9 @@ def _taken_apart(url: str, environment: Mapping[str, str]) -> tuple[str, str, st
     path = quote(unquote(parts.path).strip("/"), safe="/")
     root = f"{scheme}://{shown}{f':{port}' if port else ''}/{path}{'/' if path else ''}"
     return root, user, password, scheme == "http" and not _LOOPBACK.fullmatch(host)
+
+
+def _begins(there: bytes, data: bytes) -> bool:
+    """Whether ``there`` is less than ``data`` and agrees with it, up to zeros that a server has yet to fill in."""
+    agreed = there.rstrip(b"\0")
+    return len(there) <= len(data) and data.startswith(agreed)
