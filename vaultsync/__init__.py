@@ -74,7 +74,7 @@ if TYPE_CHECKING:
     from vaultsync.schema.kind import add, remove
     from vaultsync.schema.kinds import FileRef, file, flag, instant, items, note, number, secret, tags, text
     from vaultsync.schema.lenses import Convert, convert, join, lens, map_values, rename, split, wrap
-    from vaultsync.schema.published import Drift
+    from vaultsync.schema.published import Drift as SchemaDrift
     from vaultsync.schema.types import EntryType, Field, Schema
     from vaultsync.sync.report import Finding, FindingKind, SyncReport, Waiting
     from vaultsync.vault.desk import Quota
@@ -100,7 +100,7 @@ _HOMES = {
     "vaultsync.schema.compare": ("Comparison", "compare"),
     "vaultsync.view.entry": ("Conflict", "Entry", "Status"),
     "vaultsync.vault.devices": ("DeviceInfo",),
-    "vaultsync.schema.published": ("Drift",),
+    "vaultsync.schema.published": ("SchemaDrift",),
     "vaultsync.schema.types": ("EntryType", "Field", "Schema"),
     "vaultsync.vault.events": ("Event", "EventKind"),
     "vaultsync.schema.kinds": (
@@ -130,7 +130,7 @@ _HOMES = {
     "vaultsync.schema.lenses": ("Convert", "convert", "join", "lens", "map_values", "rename", "split", "wrap"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
-_RENAMED = {"SyncStatus": "Status", "PairingStage": "Stage"}  # a status is also one of an entry
+_RENAMED = {"SyncStatus": "Status", "PairingStage": "Stage", "SchemaDrift": "Drift"}  # of several, or too short here
 
 
 def __getattr__(name: str) -> Any:
@@ -156,7 +156,6 @@ __all__ = [
     "Convert",
     "DamagedStore",
     "DeviceInfo",
-    "Drift",
     "EngineFailure",
     "Entry",
     "EntryNotFound",
@@ -195,6 +194,7 @@ __all__ = [
     "Revision",
     "Revoked",
     "Schema",
+    "SchemaDrift",
     "SchemaError",
     "StaleEpoch",
     "State",
