@@ -59,7 +59,7 @@ class Desk:
     ) -> None:
         """``written`` is told the ids of the entries that a transaction changed, after it is durable, under no lock."""
         self._ledger = ledger
-        self.schema = self._schema = schema
+        self.schema = schema
         self._picture = picture
         self._environment = environment
         self._written = written
@@ -154,7 +154,7 @@ class Desk:
         return view if draft is None or not draft else view.updated(draft.raws)
 
     def _entry(self, entry_id: str, raw: Raw) -> Entry:
-        return evaluate(entry_id, raw, self._schema, self._picture.context)
+        return evaluate(entry_id, raw, self.schema, self._picture.context)
 
     # ---- edits ------------------------------------------------------------------------------------------------
     def add(
@@ -172,7 +172,7 @@ class Desk:
         with self._editing() as draft:
             self._check_quota(draft)
             ops = plan_add(
-                self._schema,
+                self.schema,
                 type,
                 values,
                 incarnation=self._ledger.actor.hex(),
@@ -193,7 +193,7 @@ class Desk:
             ops = plan_update(
                 entry_id,
                 draft.raw(entry_id),
-                self._schema,
+                self.schema,
                 values,
                 seen=None if isinstance(entry, str) else entry,
                 incarnation=self._ledger.actor.hex(),
@@ -236,7 +236,7 @@ class Desk:
             ops = plan_resolve(
                 entry_id,
                 raw,
-                self._schema,
+                self.schema,
                 field,
                 choice,
                 conflicting=frozenset(self._ledger.engine.conflicts(entry_id)),
@@ -259,7 +259,7 @@ class Desk:
             self._ledger.refresh()
             draft = Draft(self._stored)
             for entry_id in entry_ids:
-                draft.change(entry_id, plan(draft.raw(entry_id), self._schema))
+                draft.change(entry_id, plan(draft.raw(entry_id), self.schema))
             touched = self._commit(draft)
         self._tell(touched)
         return touched

@@ -109,12 +109,6 @@ class Identity:
     def with_roster(self, entries: Iterable[bytes]) -> Identity:
         return replace(self, roster=self.roster.merge(entries))
 
-    def with_new_chain(self, environment: Environment) -> Identity:
-        """A new incarnation: a further chain of this device, announced in the roster."""
-        chain = Chain.new(self.keys.public.id, environment.entropy)
-        roster, _ = self.roster.add_chain(self.keys, chain)
-        return replace(self, chain=chain, roster=roster)
-
     # ---- keeping it -------------------------------------------------------------------------------------------
     def rows(self) -> dict[str, bytes]:
         """Everything to store. Secret: to be sealed."""

@@ -132,7 +132,7 @@ class Syncing:
                 transaction.set_state(REMOTE, json.dumps({"url": url}).encode())
             self._url = url
             self._error = None
-        self._start()
+        self.start()
         self._changed()
 
     def _open_new(self, url: str) -> Remote:
@@ -164,16 +164,13 @@ class Syncing:
             transaction.set_state(AUTO, b"1" if on else b"0")
         self._auto = on
         if on:
-            self._start()
+            self.start()
         else:
             self.pause()
         self._changed()
 
     def start(self) -> None:
         """Begin automatic sync if the vault is connected and it is on."""
-        self._start()
-
-    def _start(self) -> None:
         if not self._auto or self._url is None or self._background is not None or self._closed:
             return
         if not self._may_run_in_background:

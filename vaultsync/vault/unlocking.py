@@ -11,7 +11,6 @@ from weakref import WeakKeyDictionary
 
 from vaultsync.crypto.account import TEST_VERSION, VERSION, AccountContents, AccountKey, slot_number, slot_version
 from vaultsync.crypto.keys import DeviceKeys
-from vaultsync.crypto.primitives import WEAK_FOR_TESTS
 from vaultsync.crypto.recovery import RecoveryCode
 from vaultsync.crypto.roster import Roster
 from vaultsync.crypto.roster_entry import open_entry
@@ -221,6 +220,3 @@ def _read_roster(remote: Remote, contents: AccountContents) -> Roster:
 def recovery_identity(environment: Environment) -> DeviceKeys:
     """The keys that can add and remove devices with password and recovery code; they live in the account slot only."""
     return DeviceKeys.generate(environment.entropy)
-
-
-WEAK = WEAK_FOR_TESTS
