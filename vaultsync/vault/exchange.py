@@ -7,10 +7,9 @@ what was packed is stored, and the next pass goes on from there. Nothing here ho
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from vaultsync.crypto.roster_entry import Entry, open_entry, seal_entry
 from vaultsync.errors import (
     MissingDependencies,
     ObjectMissing,
@@ -21,14 +20,14 @@ from vaultsync.errors import (
 from vaultsync.remote.port import Remote
 from vaultsync.store import Envelope
 from vaultsync.sync import events as ev
-from vaultsync.sync import names
 from vaultsync.sync.core import Core
 from vaultsync.sync.report import Finding, SyncReport
 from vaultsync.vault.attachments import BLOB
 from vaultsync.vault.environment import Environment
-from vaultsync.vault.identity import ROSTER, Identity
+from vaultsync.vault.identity import Identity
 from vaultsync.vault.ledger import Ledger
 from vaultsync.vault.parcels import Incomplete, Parcel, open_parcel, pack_own, tips
+from vaultsync.vault.rosters import Rosters
 
 __all__ = ["HEARD", "Exchange", "Progress"]
 
@@ -83,9 +82,7 @@ class Exchange:
         self._ledger = ledger
         self._environment = environment
         self._load_identity = load_identity
-        self._identity = load_identity()
-        self._epochs = self._identity.epoch_keys()
-        self._learned = learned
+        self._rosters = Rosters(ledger, remote, load_identity(), learned=learned, put=self._put)
         self._merged = merged
         self._progress = progress
         self._core: Core | None = None
@@ -105,10 +102,12 @@ class Exchange:
         self._tally = _Tally()
         core = self._ready_core()
         try:
-            missing = self._pull_roster(core)
+            changed, missing = self._rosters.pull()
+            if changed:
+                core.receive(ev.RosterChanged(self._rosters.chains))
             if not receive_only:
-                self._put_roster(missing)
-                self._put_account()
+                self._rosters.put(missing)
+                self._rosters.put_account()
                 self._put_blobs(stop)
                 self._pack(core)
             self._list(core)
@@ -141,11 +140,15 @@ class Exchange:
         return packed
 
     # ---- beginning --------------------------------------------------------------------------------------------
+    @property
+    def _identity(self) -> Identity:
+        return self._rosters.identity
+
     def _ready_core(self) -> Core:
         """The core of the last pass, or a new one from the store when another process wrote meanwhile."""
         self._ledger.refresh()
         if self._core is None or self._news != self._ledger.news:
-            self._set_identity(self._load_identity())
+            self._rosters.use(self._load_identity())
             with self._ledger.store.write() as writing:
                 writing.add_remote(self.remote_id)
             with self._ledger.store.read() as reading:
@@ -153,7 +156,7 @@ class Exchange:
                     self._identity.vault_id,
                     tips(reading, self._identity),
                     own=self._identity.chain.id,
-                    roster=self._chains(),
+                    roster=self._rosters.chains,
                     outbox=[sent.name for sent in reading.undelivered(self.remote_id) if sent.kind != BLOB],
                     quarantined=reading.quarantined_names(),
                 )
@@ -167,13 +170,6 @@ class Exchange:
         self._parcels.clear()
         self._refused.clear()
 
-    def _set_identity(self, identity: Identity) -> None:
-        self._identity = identity
-        self._epochs = identity.epoch_keys()
-
-    def _chains(self) -> list[bytes]:
-        return list(self._identity.roster.writers)
-
     def _tell_sealed(self, core: Core) -> None:
         """Tell the core of own envelopes it does not know yet: just packed, or by another process."""
         chain = self._identity.chain.id
@@ -184,54 +180,7 @@ class Exchange:
         for name, env_id in sealed:
             core.receive(ev.Sealed(name, env_id))
 
-    # ---- roster and account -----------------------------------------------------------------------------------
-    def _pull_roster(self, core: Core) -> list[Entry]:
-        """Merge entries that are new here; returns those that are missing there."""
-        listed = {}
-        for name in self.remote.list(names.roster_prefix(self._identity.vault_id)):
-            if (parsed := names.parse_roster(name)) is not None:
-                listed[parsed.digest] = name
-        roster = self._identity.roster
-        unknown = [
-            (digest, name)
-            for digest, name in listed.items()
-            if not roster.knows(digest) and digest not in roster.refused
-        ]
-        fetched = [data for digest, name in unknown if (data := self._roster_entry(name, digest)) is not None]
-        if fetched:
-            merged = self._identity.with_roster(fetched)
-            new = [entry for entry in merged.roster.log if not roster.knows(entry.hash)]
-            if new:
-                with self._ledger.write() as transaction:
-                    for entry in new:
-                        transaction.set_state(ROSTER + entry.hash.hex(), entry.data)
-            self._set_identity(merged)
-            self._learned(merged)
-            core.receive(ev.RosterChanged(self._chains()))
-        return [entry for entry in self._identity.roster.log if entry.hash not in listed]
-
-    def _put_roster(self, missing: Iterable[Entry]) -> None:
-        """Before envelopes: whoever fetches those needs its keys."""
-        vault_id, roster_key = self._identity.vault_id, self._identity.roster_key
-        for entry in missing:
-            sealed = seal_entry(entry.data, vault_id=vault_id, roster_key=roster_key)
-            self._put(names.roster_name(vault_id, entry.n, entry.hash), sealed)
-
-    def _roster_entry(self, name: str, digest: bytes) -> bytes | None:
-        identity = self._identity
-        try:
-            data = self.remote.get(name)
-            return open_entry(data, vault_id=identity.vault_id, roster_key=identity.roster_key, hash=digest)
-        except (ObjectMissing, Refused, UpdateRequired):
-            return None  # not there yet, half written, or not ours: looked at again with the next pass
-
-    def _put_account(self) -> None:
-        account = self._identity.account
-        if account.number:
-            name = names.account_name(account.locator, account.number, account.digest)
-            if name not in self.remote.list(names.account_prefix(account.locator)):
-                self._put(name, account.data)
-
+    # ---- attachments ------------------------------------------------------------------------------------------
     def _put_blobs(self, stop: threading.Event | None) -> None:
         """Attachments before the envelopes that refer to them: whoever learns of one can fetch it."""
         with self._ledger.store.read() as reading:
@@ -307,7 +256,7 @@ class Exchange:
         try:
             data = self.remote.get(name)
             self._tally.bytes_received += len(data)
-            parcel = open_parcel(name, data, self._identity, self._epochs)
+            parcel = open_parcel(name, data, self._identity, self._rosters.epochs)
         except Incomplete:
             return ev.Incomplete(name)
         except Refused as error:

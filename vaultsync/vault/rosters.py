@@ -1,0 +1,100 @@
+"""The list of devices and the account on one remote: pulled before anything else, put before any envelope.
+
+Whoever fetches envelopes needs the keys that the list grants, and has to know who was removed before it applies more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from vaultsync.crypto.keys import EpochKey
+from vaultsync.crypto.roster_entry import Entry, open_entry, seal_entry
+from vaultsync.errors import ObjectMissing, Refused, UpdateRequired
+from vaultsync.remote.port import Remote
+from vaultsync.sync import names
+from vaultsync.vault.identity import ROSTER, Identity
+from vaultsync.vault.ledger import Ledger
+
+__all__ = ["Rosters"]
+
+
+class Rosters:
+    """This device's identity as far as one exchange knows it, and what of it lies on the remote. Not thread-safe."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        remote: Remote,
+        identity: Identity,
+        *,
+        learned: Callable[[Identity], None],
+        put: Callable[[str, bytes], None],
+    ) -> None:
+        """``learned`` is told when the list grew; ``put`` puts an object onto the remote, and counts it."""
+        self._ledger = ledger
+        self._remote = remote
+        self._learned = learned
+        self._put = put
+        self.use(identity)
+
+    def use(self, identity: Identity) -> None:
+        """From now on this is what is known."""
+        self.identity = identity
+        self.epochs: dict[bytes, EpochKey] = identity.epoch_keys()
+
+    @property
+    def chains(self) -> list[bytes]:
+        """Every chain that a device of the vault writes or wrote."""
+        return list(self.identity.roster.writers)
+
+    # ---- the list of devices ----------------------------------------------------------------------------------
+    def pull(self) -> tuple[bool, list[Entry]]:
+        """Store the entries that are new here. Returns whether there were any, and those that are missing there."""
+        listed = {}
+        for name in self._remote.list(names.roster_prefix(self.identity.vault_id)):
+            if (parsed := names.parse_roster(name)) is not None:
+                listed[parsed.digest] = name
+        roster = self.identity.roster
+        unknown = [
+            (digest, name)
+            for digest, name in listed.items()
+            if not roster.knows(digest) and digest not in roster.refused
+        ]
+        fetched = [data for digest, name in unknown if (data := self._fetch(name, digest)) is not None]
+        if fetched:
+            self._hear(fetched)
+        return bool(fetched), [entry for entry in self.identity.roster.log if entry.hash not in listed]
+
+    def _hear(self, fetched: Iterable[bytes]) -> None:
+        merged = self.identity.with_roster(fetched)
+        new = [entry for entry in merged.roster.log if not self.identity.roster.knows(entry.hash)]
+        if new:
+            with self._ledger.write() as transaction:
+                for entry in new:
+                    transaction.set_state(ROSTER + entry.hash.hex(), entry.data)
+        self.use(merged)
+        self._learned(merged)
+
+    def put(self, missing: Iterable[Entry]) -> None:
+        """Put these entries."""
+        vault_id, roster_key = self.identity.vault_id, self.identity.roster_key
+        for entry in missing:
+            sealed = seal_entry(entry.data, vault_id=vault_id, roster_key=roster_key)
+            self._put(names.roster_name(vault_id, entry.n, entry.hash), sealed)
+
+    def _fetch(self, name: str, digest: bytes) -> bytes | None:
+        identity = self.identity
+        try:
+            data = self._remote.get(name)
+            return open_entry(data, vault_id=identity.vault_id, roster_key=identity.roster_key, hash=digest)
+        except (ObjectMissing, Refused, UpdateRequired):
+            return None  # not there yet, half written, or not ours: looked at again with the next pass
+
+    # ---- the account ------------------------------------------------------------------------------------------
+    def put_account(self) -> None:
+        """See to it that the account slot is there."""
+        account = self.identity.account
+        if account.number:
+            name = names.account_name(account.locator, account.number, account.digest)
+            if name not in self._remote.list(names.account_prefix(account.locator)):
+                self._put(name, account.data)
