@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from contextlib import suppress
 
 import pytest
 from hypothesis import given, settings
@@ -115,3 +116,13 @@ def test_more_than_allowed_is_refused():
 
 
 PACKED = pack(thousand_edits()[:6])
+
+
+def test_a_pack_whose_columns_end_too_soon_is_malformed():
+    """An insider's pack that names more rows than it has: every byte in turn made a small length."""
+    packed = pack(thousand_edits()[:12])
+    assert packed[0] == 1, "in columns"
+    for at in range(1, len(packed)):
+        for length in (0, 1, 3):
+            with suppress(MalformedChange):
+                unpack(packed[:at] + bytes((length,)) + packed[at + 1 :], max_bytes=ROOM)

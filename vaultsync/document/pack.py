@@ -110,6 +110,11 @@ def pack(chunks: Sequence[bytes]) -> bytes:
     return plain
 
 
+_GARBLED = (IndexError, KeyError, TypeError, ValueError, OverflowError, StructError, RuntimeError, StopIteration)
+"""What reading garbled columns ends with. A column that is too short is a StopIteration, inside a generator a
+RuntimeError."""
+
+
 def unpack(data: bytes, *, max_bytes: int) -> list[bytes]:
     """The chunks in a pack. ``max_bytes`` bounds them together. Raises ``MalformedChange``."""
     return [change.chunk for change in unpack_changes(data, max_bytes=max_bytes)]
@@ -123,7 +128,7 @@ def unpack_changes(data: bytes, *, max_bytes: int) -> list[Change]:
         if data[0] != _PLAIN or len(data) > max_bytes + 5 * len(data) // 64 + 16:
             raise MalformedChange("a pack of changes of an unknown layout, or too large")
         return list(_plain(data))
-    except (IndexError, KeyError, TypeError, ValueError, OverflowError, StructError, RuntimeError) as error:
+    except _GARBLED as error:
         raise MalformedChange(f"a pack of changes is cut short or garbled ({type(error).__name__})") from None
 
 
