@@ -138,6 +138,8 @@ MAX_CHAINS: Final = 4_096
 """Chains (incarnations) that one frontier or roster may name; as many as other actors in a change."""
 MAX_ROSTER_PREV: Final = 64
 """Heads that one roster entry joins: entries written by devices that had not heard of each other."""
+MAX_ACCESS_BYTES: Final = 512 * MAX_MEMBERS
+"""A relay's list of a vault's access keys with its signatures: half a kilobyte a member."""
 MAX_GRANTS: Final = 501
 """Epoch grants in one entry: every member and the recovery identity."""
 SYNC_WINDOW: Final = 64

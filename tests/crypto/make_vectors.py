@@ -10,6 +10,7 @@ implementations are welcome to these files.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -39,6 +40,7 @@ from vaultsync.crypto.keys import Chain, DeviceKeys, EpochKey
 from vaultsync.crypto.recovery import RecoveryCode
 from vaultsync.crypto.roster import Roster
 from vaultsync.crypto.rows import LocalKey
+from vaultsync.remote import signing
 
 FOLDER = Path(__file__).parent / "vectors"
 Vector = dict[str, Any]
@@ -137,7 +139,32 @@ def _parse_invitation(text: str) -> dict[str, Any]:
     read = Invitation.parse(text)
     vault_id = read.vault_id and read.vault_id.hex()
     place = {"remote": read.remote, "mailbox": read.mailbox.hex(), "key": read.key.hex()}
-    return place | {"expires_ms": read.expires_ms, "vault_id": vault_id}
+    return place | {"expires_ms": read.expires_ms, "vault_id": vault_id, "access": read.access().public.hex()}
+
+
+def _access(seed: bytes) -> str:
+    return DeviceKeys.from_bytes(seed).access.public.hex()
+
+
+def _bucket(owner: bytes) -> str:
+    return signing.bucket_of(owner).hex()
+
+
+def _edit(seed: bytes, n: int, members: list[str]) -> str:
+    key = DeviceKeys.from_bytes(seed).access
+    return signing.Membership.edit(key.sign, key.public, n, map(bytes.fromhex, members)).signature.hex()
+
+
+def _grant(seed: bytes, owner: bytes, n: int, member: bytes) -> str:
+    key = DeviceKeys.from_bytes(seed).access
+    base = signing.Membership(owner, n, (), bytes(64))
+    return base.granting(key.sign, key.public, member).grants[0].signature.hex()
+
+
+def _request(seed: bytes, nonce: bytes, counter: int, body: bytes, line: list[str]) -> str:
+    method, host, target = line
+    parts = signing.request_parts(nonce, counter, hashlib.sha256(body).digest(), method, host, target)
+    return DeviceKeys.from_bytes(seed).access.sign("relay-request", *parts).hex()
 
 
 def _pair(text: str, seed: bytes, nonce: bytes, name: str, drawn: str, letters: list[str]) -> dict[str, Any]:
@@ -184,6 +211,11 @@ CALLS: dict[str, Callable[..., Any]] = {
     "parse invitation": _parse_invitation,
     "pair": _pair,
     "verify checkpoint": _checkpoint,
+    "access key": _access,
+    "bucket": _bucket,
+    "relay edit": _edit,
+    "relay grant": _grant,
+    "relay request": _request,
 }
 TEXT = {"table", "password", "text", "code", "name", "drawn"}
 
@@ -397,7 +429,7 @@ def _ended(w: World, phone: dict[str, bytes], entries: list[str]) -> Iterator[Ve
     forged = [*entries, by_member.hex()]
     yield _vector("removed by a member", "load roster", errors.MalformedRoster, **laptop, entries=forged)
     without_proof = bytearray(renewal)
-    at = bytes(renewal).index(device("recovery 2").public.to_bytes()) + 1248 + 2
+    at = bytes(renewal).index(device("recovery 2").public.to_bytes()) + 1280 + 2
     without_proof[at] ^= 1
     signed = bytes(without_proof[:-64])
     forged = [*entries, (signed + w.recovery.sign("roster-sig", signed)).hex()]
@@ -500,6 +532,22 @@ def checkpoints() -> Iterator[Vector]:
     yield _vector("later version", "verify checkpoint", errors.UpdateRequired, **given, data=b"\x96\x02" + data[2:])
 
 
+def relays() -> Iterator[Vector]:
+    recovery, laptop, phone = device("recovery"), device("laptop"), device("phone")
+    owner = recovery.access.public
+    yield _vector("a device's key", "access key", seed=laptop.to_bytes())
+    yield _vector("the bucket of a vault, by its recovery identity's access key", "bucket", owner=owner)
+    first = {"seed": recovery.to_bytes(), "n": 0, "members": [laptop.access.public.hex()]}
+    yield _vector("the first list, signed when the vault is made", "relay edit", **first)
+    later = sorted(one.access.public.hex() for one in (laptop, phone))
+    yield _vector("a later list", "relay edit", seed=recovery.to_bytes(), n=3, members=later)
+    given = {"seed": laptop.to_bytes(), "owner": owner, "n": 3, "member": phone.access.public}
+    yield _vector("a member lets another in", "relay grant", **given)
+    asked = {"nonce": Seeded("vector nonce")(40), "counter": 7, "body": b"sealed bytes"}
+    line = ["PUT", "relay.example:8443", f"/v1/{signing.bucket_of(owner).hex()}/objects/a/1"]
+    yield _vector("a request", "relay request", seed=phone.to_bytes(), **asked, line=line)
+
+
 FILES: dict[str, Callable[[], Iterator[Vector]]] = {
     "keys": keys,
     "rows": rows,
@@ -511,6 +559,7 @@ FILES: dict[str, Callable[[], Iterator[Vector]]] = {
     "invitation": invitations,
     "pairing": pairings,
     "checkpoint": checkpoints,
+    "relay": relays,
 }
 REPRODUCIBLE = [name for name in FILES if name not in ("roster", "pairing", "checkpoint")]
 

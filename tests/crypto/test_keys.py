@@ -69,7 +69,8 @@ def test_keys_come_back_from_their_bytes() -> None:
 
 def test_ids_are_hashes_of_what_they_name() -> None:
     a, b = device("a").public, device("b").public
-    assert len({a.id, b.id, DevicePublic(a.sign, b.kem).id, DevicePublic(b.sign, a.kem).id}) == 4
+    mixed = [DevicePublic(one.sign, two.kem, three.access) for one in (a, b) for two in (a, b) for three in (a, b)]
+    assert len({public.id for public in mixed}) == 8
     chain = Chain.new(a.id, Seeded("chain"))
     assert Chain.of(a.id, chain.nonce) == chain
     assert Chain.of(b.id, chain.nonce).id != chain.id
@@ -78,9 +79,11 @@ def test_ids_are_hashes_of_what_they_name() -> None:
 def test_public_keys_are_checked_when_made() -> None:
     good = device("a").public
     with pytest.raises(WeakKey):
-        DevicePublic(bytes(32), good.kem)
+        DevicePublic(bytes(32), good.kem, good.access)
     with pytest.raises(WeakKey):
-        DevicePublic(good.sign, good.kem[:-32] + bytes(32))
+        DevicePublic(good.sign, good.kem[:-32] + bytes(32), good.access)
+    with pytest.raises(WeakKey):
+        DevicePublic(good.sign, good.kem, bytes(32))
     with pytest.raises(WeakKey):
         DevicePublic.from_bytes(good.to_bytes()[:-1])
 

@@ -220,7 +220,7 @@ def test_renewal_without_possession_or_to_somebody_who_is_there() -> None:
     for there in (W.phone, W.recovery):
         entry = renewal(there, prove_renewal(there, R3.vault_id, old))
         assert isinstance(reason(entry), MalformedRoster)
-    weak = b"\1" + bytes(31) + NEW_RECOVERY.public.kem
+    weak = b"\1" + bytes(31) + NEW_RECOVERY.public.to_bytes()[32:]
     entry = written(Op.RENEW, W.recovery, (weak, good, *new_epoch(W.laptop)))
     assert isinstance(reason(entry), WeakKey)
 

@@ -16,7 +16,7 @@ from typing import Final
 from vaultsync import limits
 from vaultsync.crypto import crockford, packing
 from vaultsync.crypto import primitives as p
-from vaultsync.crypto.keys import Secret
+from vaultsync.crypto.keys import AccessKey, Secret
 from vaultsync.errors import UpdateRequired, UsageError, WrongInvitation
 
 __all__ = ["Invitation"]
@@ -54,6 +54,10 @@ class Invitation(Secret):
         """A new one. With the vault's id the newcomer refuses to be led into another vault, and the text is 28
         characters longer. Raises :class:`UsageError` for an address that does not fit."""
         return cls(remote, p.draw(entropy, 16), p.draw(entropy, 32), expires_ms, vault_id)
+
+    def access(self) -> AccessKey:
+        """The key to the mailbox on a relay, which both sides have and which opens nothing else there."""
+        return AccessKey(self.key, context=self.mailbox)
 
     def _fields(self) -> tuple[object, ...]:
         return (_VERSION, self.remote, self.mailbox, self.key, self.expires_ms // 1000, self.vault_id)

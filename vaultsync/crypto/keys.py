@@ -13,9 +13,9 @@ from typing import Final, NamedTuple, NoReturn
 from vaultsync.crypto import primitives as p
 from vaultsync.errors import WeakKey
 
-__all__ = ["Chain", "DeviceKeys", "DevicePublic", "EpochKey", "Secret"]
+__all__ = ["AccessKey", "Chain", "DeviceKeys", "DevicePublic", "EpochKey", "Secret"]
 
-PUBLIC_BYTES: Final = 32 + p.KEM_PUBLIC
+PUBLIC_BYTES: Final = 32 + p.KEM_PUBLIC + 32
 
 
 class Secret:
@@ -33,30 +33,32 @@ class Secret:
 
 @dataclass(frozen=True, slots=True)
 class DevicePublic:
-    """The public keys of a member: Ed25519 (32 bytes) and ML-KEM-768 || X25519 (1216). Checked when made:
-    :class:`WeakKey`.
+    """The public keys of a member: Ed25519 (32 bytes), ML-KEM-768 || X25519 (1216), and the Ed25519 key (32) that it
+    shows to relays, which learn neither of the others. Checked when made: :class:`WeakKey`.
     """
 
     sign: bytes
     kem: bytes
+    access: bytes
 
     def __post_init__(self) -> None:
         p.check_sign_public(self.sign)
         p.check_kem_public(self.kem)
+        p.check_sign_public(self.access)
 
     @property
     def id(self) -> bytes:
-        """16 bytes, a hash of both keys."""
-        return p.sha256("device-id", self.sign, self.kem)[:16]
+        """16 bytes, a hash of all keys."""
+        return p.sha256("device-id", self.sign, self.kem, self.access)[:16]
 
     def to_bytes(self) -> bytes:
-        return self.sign + self.kem
+        return self.sign + self.kem + self.access
 
     @classmethod
     def from_bytes(cls, data: bytes) -> DevicePublic:
         if len(data) != PUBLIC_BYTES:
             raise WeakKey(f"public keys have {PUBLIC_BYTES} bytes")
-        return cls(data[:32], data[32:])
+        return cls(data[:32], data[32:-32], data[-32:])
 
     def __repr__(self) -> str:
         return f"DevicePublic({self.id.hex()})"
@@ -77,11 +79,33 @@ class Chain(NamedTuple):
         return cls.of(device_id, p.draw(entropy, 16))
 
 
+class AccessKey(Secret):
+    """An Ed25519 key that says to a relay who asks, and nothing else: it signs no envelope and no roster entry.
+
+    A device's and the recovery identity's derive from their seeds, the one for the mailbox of a pairing from the
+    invitation; none from an epoch, so that no rotation locks anybody out. See FORMAT.md, "Relays".
+    """
+
+    __slots__ = ("_seed", "public")
+
+    public: bytes
+
+    def __init__(self, secret: bytes, *, context: bytes = b"") -> None:
+        """``secret``: 32 bytes, a device's seed, or an invitation's key with the mailbox as ``context``."""
+        self._seed = p.hkdf(secret, salt=b"", use="access-key", context=context)
+        self.public = p.sign_public_of(self._seed)
+
+    def sign(self, use: str, *parts: bytes) -> bytes:
+        """Signature (64 bytes) over the label and the parts; all parts but the last of fixed length."""
+        return p.sign(self._seed, use, *parts)
+
+
 class DeviceKeys(Secret):
     """The private keys of a device or of the recovery identity, all derived from one 32-byte seed."""
 
-    __slots__ = ("_hedge", "_mlkem", "_seed", "_sign", "_x25519", "public")
+    __slots__ = ("_hedge", "_mlkem", "_seed", "_sign", "_x25519", "access", "public")
 
+    access: AccessKey
     public: DevicePublic
 
     def __init__(self, seed: bytes) -> None:
@@ -90,7 +114,9 @@ class DeviceKeys(Secret):
         okm = p.hkdf(seed, salt=b"", use="device-keys", length=32 + 32 + 64 + 32)
         self._seed, self._sign, self._x25519 = seed, okm[:32], okm[32:64]
         self._mlkem, self._hedge = okm[64:128], okm[128:]
-        self.public = DevicePublic(p.sign_public_of(self._sign), p.kem_public_of(self._mlkem, self._x25519))
+        self.access = AccessKey(seed)
+        kem = p.kem_public_of(self._mlkem, self._x25519)
+        self.public = DevicePublic(p.sign_public_of(self._sign), kem, self.access.public)
 
     @classmethod
     def generate(cls, entropy: p.Entropy) -> DeviceKeys:

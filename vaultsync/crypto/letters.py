@@ -42,6 +42,7 @@ ANSWER: Final = row(
     uint((1 << 32) - 1),
     octets(0, limits.MAX_SLOT_BYTES),
     _FRONTIER,
+    octets(0, limits.MAX_ACCESS_BYTES),
 )
 
 
@@ -64,10 +65,11 @@ class Letter(NamedTuple):
 
 class Welcome(Secret):
     """What the sponsor hands over: the roster's key and entries (the newcomer's ADD among them), the account slot as it
-    lies on every remote, and how far the sponsor has applied every chain, its own included.
+    lies on every remote, how far the sponsor has applied every chain, its own included, and what opens relays to the
+    vault's devices (``access``, as it is sent there; empty when the sponsor has nothing of the sort).
     """
 
-    __slots__ = ("account", "entries", "frontier", "locator", "number", "roster_key", "vault_id")
+    __slots__ = ("access", "account", "entries", "frontier", "locator", "number", "roster_key", "vault_id")
 
     def __init__(
         self,
@@ -79,7 +81,9 @@ class Welcome(Secret):
         number: int,
         account: bytes,
         frontier: Frontier,
+        access: bytes = b"",
     ) -> None:
+        self.access: bytes = access
         self.vault_id: bytes = vault_id
         self.roster_key: bytes = roster_key
         self.entries: tuple[bytes, ...] = entries
@@ -90,7 +94,8 @@ class Welcome(Secret):
 
     def fields(self) -> tuple[object, ...]:
         frontier = tuple((chain, seq, env_id) for chain, (seq, env_id) in sorted(self.frontier.items()))
-        return (self.vault_id, self.roster_key, self.entries, self.locator, self.number, self.account, frontier)
+        account = (self.locator, self.number, self.account)
+        return (self.vault_id, self.roster_key, self.entries, *account, frontier, self.access)
 
 
 def letter_number(data: bytes) -> int:

@@ -4,10 +4,10 @@
 
     letter   "VSP1" | number 1 | salt 32 | committed(invitation's key, salt, "pair", first 37 | mailbox, padded(body))
     1 ->     packed [1, commitment 32]           commitment = H("pair-commitment"; nonce 32, packed opening)
-    <- 2     packed [2, H(body 1), nonce 32, vault id 16, sponsor's public 1248, roster head 32]
-    3 ->     packed [3, H(body 2), nonce 32, opening, proof 64]     opening = [public 1248, nonce of chain 16, name]
+    <- 2     packed [2, H(body 1), nonce 32, vault id 16, sponsor's public 1280, roster head 32]
+    3 ->     packed [3, H(body 2), nonce 32, opening, proof 64]     opening = [public 1280, nonce of chain 16, name]
     <- 4     packed [4, HPKE(newcomer, answer key) 1168, committed(answer key, "", "pair-answer", transcript, padded(
-             packed [vault id 16, roster key 32, roster entries, locator 16, number, account slot, frontier]))],
+             packed [vault id 16, roster key 32, roster entries, locator 16, number, account slot, frontier, access]))],
              signature of the sponsor over transcript, both]             (signature last)
     5 ->     packed [5, transcript 32]
     transcript = H("pair-transcript"; H("pair-invitation"; invitation), H(body 1), H(body 2), commitment's nonce)
@@ -235,11 +235,16 @@ class Joiner(Party):
             raise self._fail("the other device's answer does not open") from None
         if not ANSWER(answer):
             raise self._fail("the other device's answer is not one")
-        vault_id, roster_key, entries, locator, number, account, frontier = answer
+        vault_id, roster_key, entries, locator, number, account, frontier, access = answer
         places = {chain: (seq, env_id) for chain, seq, env_id in frontier}
         self._bodies[4] = body
         self._welcome = Welcome(
-            vault_id, roster_key, entries, locator=locator, number=number, account=account, frontier=places
+            *(vault_id, roster_key, entries),
+            locator=locator,
+            number=number,
+            account=account,
+            frontier=places,
+            access=access,
         )
         self._join()
 

@@ -4,18 +4,18 @@
 
     "VSR1" | msgpack [op, n, prev [hash 32, ...] ascending, author 16, subject] | 64 Ed25519 signature of the author
     hash = SHA-256("roster-entry" label || all of it);  n = 1 + the largest n of prev, 1 for the first
-    1 create   subject = [recovery public 1248, claim, epoch, grants]     prev empty, author = recovery identity
+    1 create   subject = [recovery public 1280, claim, epoch, grants]     prev empty, author = recovery identity
     2 add      subject = [claim, grants]                                  author = any member
     3 chain    subject = [nonce 16]                                       author = the device whose chain it is
     4 remove   subject = [removed [id 16, ...], pins, epoch, grants]      author = the recovery identity
     5 rotate   subject = [epoch, grants]                                  author = the recovery identity
     6 ack      subject = [marks]                                          author = any device
-    7 renew    subject = [public 1248, proof 64, epoch, grants]           author = the recovery identity that goes
+    7 renew    subject = [public 1280, proof 64, epoch, grants]           author = the recovery identity that goes
     9 grant    subject = [grants]                                         author = any member
     8 is reserved; any other op is of a later version. Author and signature stand in the same place in all, so that
       they can be believed before they are understood.
     pins, marks = [[chain 16, seq, env_id 32], ...] ascending by chain;  removed ascending, too
-    claim  = [public 1248, nonce 16, proof 64]: the newcomer's signature over vault id (zeros in create), public, nonce
+    claim  = [public 1280, nonce 16, proof 64]: the newcomer's signature over vault id (zeros in create), public, nonce
     epoch  = [check 32, links [[check 32, sealed 80], ...]];  grants = [[check 32, recipient 16, sealed 1168], ...]
       links and grants ascending
 

@@ -2,7 +2,7 @@
 
 ::
 
-    bucket  = SHA256("vaultsync/v1/relay-bucket\\0" || owner)          owner: the recovery identity's Ed25519 key
+    bucket  = SHA256("vaultsync/v1/relay-bucket\\0" || owner)          owner: the recovery identity's access key
     edit    = signature by the owner over  bucket 32 | n 8 | members 32 each, sorted          use "relay-edit"
     grant   = signature by the owner or a member over  bucket 32 | n 8 | member 32            use "relay-grant"
     request = signature by a member over  nonce 40 | counter 8 | SHA256(body) 32 | METHOD \\n host \\n target
@@ -22,11 +22,10 @@ from typing import Any, Final, NamedTuple
 
 from vaultsync.crypto.primitives import check_sign_public, sha256, verify
 from vaultsync.errors import Refused
-from vaultsync.limits import MAX_JSON_DEPTH, MAX_MEMBERS
+from vaultsync.limits import MAX_ACCESS_BYTES, MAX_JSON_DEPTH, MAX_MEMBERS
 
-__all__ = ["MAX_ACCESS_BYTES", "Access", "AccessError", "Grant", "bucket_of", "check_request"]
+__all__ = ["Access", "AccessError", "Grant", "bucket_of", "check_request"]
 
-MAX_ACCESS_BYTES: Final = 512 * MAX_MEMBERS
 _MAX_N: Final = 2**53
 
 

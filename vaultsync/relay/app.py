@@ -22,8 +22,8 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from vaultsync.errors import VaultSyncError
-from vaultsync.limits import MAX_LISTING_BYTES
-from vaultsync.relay.access import MAX_ACCESS_BYTES, Access, AccessError
+from vaultsync.limits import MAX_ACCESS_BYTES, MAX_LISTING_BYTES
+from vaultsync.relay.access import Access, AccessError
 from vaultsync.relay.config import RelayConfig
 from vaultsync.relay.metrics import Metrics, log, log_request
 from vaultsync.relay.newsroom import Newsroom
