@@ -56,7 +56,7 @@ SCHEMA = vs.Schema(
     ],
 )
 ENVIRONMENT = Environment(argon2=WEAK_FOR_TESTS, weak_keys=True)
-PASSWORD = "correct horse battery staple"
+PASSWORD = "correct horse battery staple"  # noqa: S105 - of a vault that lives for a minute
 URL = "memory://benchmark"
 FILE, CODE, REMOTE = "benchmark.vault", "code", "remote"
 
