@@ -25,30 +25,29 @@ from vaultsync.errors import VaultSyncError
 from vaultsync.limits import MAX_ACCESS_BYTES, MAX_LISTING_BYTES
 from vaultsync.relay.access import Access, AccessError
 from vaultsync.relay.config import RelayConfig
+from vaultsync.relay.entrance import NO_BUCKET, Entrance, bucket_in
 from vaultsync.relay.metrics import Metrics, log, log_request
 from vaultsync.relay.newsroom import Newsroom
 from vaultsync.relay.openapi import description
-from vaultsync.relay.rates import Rates
-from vaultsync.relay.requests import Refusal, Signed, fields_of, is_object_name, length_of, read_body, refuse, signed_of
+from vaultsync.relay.requests import Refusal, is_object_name, refuse
 from vaultsync.relay.storage import Cursor, Driver, Outcome, Quota, Replayed, Storage, StorageAway
 from vaultsync.relay.tickets import Tickets
 
 __all__ = ["Relay", "create_app"]
 
-_BUCKET: Final = re.compile(r"[0-9a-f]{64}")
 _LOCATOR: Final = re.compile(r"[0-9a-f]{32}")
 _SWEEP_SECONDS: Final = 60.0
-_ACCESS_KEPT: Final = 10_000
 _BYTES_PER_CHECK: Final = 4096.0
-_BODY_SECONDS: Final = 30.0
-_SLOWEST_BYTES: Final = 4096.0
+_MAILBOX_SECONDS: Final = 25 * 3600
+_MAILBOX_ACCESS_BYTES: Final = 4096
 _OCTETS: Final = "application/octet-stream"
 _OUTCOMES: Final[dict[Outcome, tuple[int, str, str]]] = {
     Outcome.TAKEN: (409, "taken", "the name already holds something else"),
     Outcome.FULL: (507, "quota", "the bucket holds as much as it may"),
     Outcome.ALL_FULL: (507, "full", "the relay holds as much as it may"),
     Outcome.CLAIMED: (409, "claimed", "this account place belongs to another bucket"),
-    Outcome.NO_BUCKET: (404, "no-such-bucket", "there is no such bucket: begin it by sending its members"),
+    Outcome.NO_LETTER: (403, "place", "a mailbox holds letters only"),
+    Outcome.NO_BUCKET: NO_BUCKET,
 }
 
 
@@ -68,12 +67,8 @@ class Relay:
         self.storage = Storage(driver, entropy)
         self.news = Newsroom()
         self.metrics = Metrics()
-        self._by_bucket = Rates(config.bucket_rate, clock)
-        self._by_address = Rates(config.address_rate, clock)
+        self._entrance = Entrance(config, self.storage, now, clock)
         self._quota = Quota(config.bucket_bytes, config.bucket_objects, config.total_bytes)
-        self._parsed: dict[bytes, tuple[bytes, Access]] = {}
-        self._tickets: Tickets | None = None
-        self._held = 0
         self.failure: VaultSyncError | None = None
 
     # ---- life -----------------------------------------------------------------------------------------------------
@@ -87,7 +82,7 @@ class Relay:
             except VaultSyncError as error:
                 self.failure = error
                 raise
-            self._tickets = Tickets(secret, self.config.nonce_seconds, self._entropy)
+            self._entrance.tickets = Tickets(secret, self.config.nonce_seconds, self._entropy)
             sweeper = asyncio.create_task(self._sweep())
             log.info("started")
             try:
@@ -107,91 +102,32 @@ class Relay:
                 await self.storage.sweep(int(self._now()))
             await asyncio.sleep(_SWEEP_SECONDS)
 
-    # ---- who asks -------------------------------------------------------------------------------------------------
-
-    def _unsigned(self, request: Request, cost: float = 1.0) -> None:
-        """Anybody may ask this, but not without end."""
-        self._host(request)
-        wait = self._by_address.take(request.client.host if request.client else "", cost)
-        if wait:
-            refuse(429, "rate", "too many requests from this address", after=wait)
-
-    def _host(self, request: Request) -> None:
-        host = request.headers.get("host", "").lower()
-        name = re.sub(r":[0-9]+$", "", host).strip("[]")
-        if name not in self.config.known_names:
-            refuse(421, "host", "this relay was not told that it has this name: start it with the names it is known by")
-
-    async def _member(self, request: Request) -> tuple[bytes, Signed]:
-        """The bucket, and the request as signed by one of its members."""
-        signed, bucket = self._signed(request), self._bucket(request)
-        access = await self._access(bucket)
-        if access is None:
-            refuse(404, "no-such-bucket", "there is no such bucket: begin it by sending its members")
-        if signed.key not in access.members:
-            self._unsigned(request)
-            refuse(403, "not-a-member", "the key that signed is not a member of this bucket")
-        wait = self._by_bucket.take(bucket)
-        if wait:
-            refuse(429, "rate", "too many requests for this bucket", after=wait)
-        return bucket, signed
-
-    def _signed(self, request: Request) -> Signed:
-        self._host(request)
-        try:
-            fields = fields_of(request)
-            tickets = self._tickets
-            expires = tickets.expiry(bytes.fromhex(fields[2]), int(self._now())) if tickets else None
-            return signed_of(request, expires, fields)
-        except Refusal as refusal:
-            if refusal.code != "nonce":  # which every honest device meets now and then
-                self._unsigned(request)
-            raise
-
-    def _bucket(self, request: Request) -> bytes:
-        text = request.path_params["bucket"]
-        if not _BUCKET.fullmatch(text):
-            refuse(404, "no-such-bucket", "a bucket's id is 64 hex digits")
-        return bytes.fromhex(text)
-
-    async def _access(self, bucket: bytes) -> Access | None:
-        """As stored. Signatures are verified once a process and state, not once a request."""
-        stored = await self.storage.access(bucket)
-        if stored is None:
-            return None
-        known = self._parsed.get(bucket)
-        if known is None or known[0] != stored:
-            if len(self._parsed) >= _ACCESS_KEPT:
-                self._parsed.clear()
-            known = self._parsed[bucket] = (stored, Access.read(bucket, stored))
-        return known[1]
-
     # ---- answers --------------------------------------------------------------------------------------------------
 
     async def challenge(self, request: Request) -> Response:
         """A nonce to sign requests with."""
-        self._unsigned(request)
-        if self._tickets is None:
+        self._entrance.unsigned(request)
+        if self._entrance.tickets is None:
             raise StorageAway
-        nonce = self._tickets.issue(int(self._now()))
+        nonce = self._entrance.tickets.issue(int(self._now()))
         return JSONResponse({"nonce": nonce.hex(), "seconds": self.config.nonce_seconds})
 
     async def read_members(self, request: Request) -> Response:
         """The signed list of members."""
-        bucket, _ = await self._member(request)
-        access = await self._access(bucket)
+        bucket, _ = await self._entrance.member(request)
+        access = await self._entrance.access(bucket)
         return Response(access.to_json() if access else b"{}", media_type="application/json")
 
     async def write_members(self, request: Request) -> Response:
         """Begin a bucket, add members, or (signed by the owner) replace the list."""
-        signed, bucket = self._signed(request), self._bucket(request)
-        self._unsigned(request)
-        body = await self._body(request, signed, MAX_ACCESS_BYTES)
-        self._unsigned(request, len(body) / _BYTES_PER_CHECK)  # anybody may make us verify signatures
+        signed, bucket = self._entrance.signed(request), self._entrance.bucket(request)
+        self._entrance.unsigned(request)
+        body = await self._entrance.body(request, signed, MAX_ACCESS_BYTES)
+        self._entrance.unsigned(request, len(body) / _BYTES_PER_CHECK)  # anybody may make us verify signatures
         try:
             sent = Access.read(bucket, body)
             for _ in range(5):  # until nobody else changed it meanwhile
-                before = await self._access(bucket)
+                before = await self._entrance.access(bucket)
                 if before is None and not self.config.new_buckets:
                     refuse(403, "closed", "this relay takes no new buckets")
                 after = sent if before is None else before.merged(sent)
@@ -206,11 +142,35 @@ class Relay:
             refuse({"signature": 403, "stale": 409}.get(error.code, 400), error.code, str(error))
         raise Refusal(503, "busy", "the list of members is being changed; try again", after=1.0)
 
+    async def open_mailbox(self, request: Request) -> Response:
+        """A place where somebody who was invited, and is no member yet, can write to a member for a while."""
+        sponsor, signed = await self._entrance.member(request)
+        mailbox = bucket_in(request.path_params["mailbox"])
+        seconds = self._number(request.query_params.get("seconds", ""), _MAILBOX_SECONDS)
+        body = await self._entrance.body(request, signed, _MAILBOX_ACCESS_BYTES)
+        try:
+            access = Access.read(mailbox, body)
+        except AccessError as error:
+            refuse(403 if error.code == "signature" else 400, error.code, str(error))
+        expires = int(self._now() + seconds)
+        outcome = await self.storage.open_mailbox(sponsor, mailbox, access.to_json(), expires, signed.once)
+        if outcome is Outcome.FULL:
+            refuse(429, "mailboxes", "this bucket has as many open mailboxes as it may", after=60.0)
+        if outcome in _OUTCOMES:
+            refuse(*_OUTCOMES[outcome])
+        return JSONResponse({"created": outcome is Outcome.STORED}, 201 if outcome is Outcome.STORED else 200)
+
+    async def close_mailbox(self, request: Request) -> Response:
+        """Remove a mailbox and the letters in it."""
+        sponsor, signed = await self._entrance.member(request)
+        await self.storage.close_mailbox(sponsor, bucket_in(request.path_params["mailbox"]), signed.once)
+        return JSONResponse({})
+
     async def put(self, request: Request) -> Response:
         """Store an object."""
-        bucket, signed = await self._member(request)
+        bucket, signed = await self._entrance.member(request)
         name = self._name(request)
-        data = await self._body(request, signed, self.config.object_bytes)
+        data = await self._entrance.body(request, signed, self.config.object_bytes)
         self.metrics.received += len(data)
         outcome, cursor = await self.storage.put(bucket, name, data, self._quota, signed.once)
         if outcome in _OUTCOMES:
@@ -220,18 +180,18 @@ class Relay:
 
     async def get(self, request: Request) -> Response:
         """The bytes of an object."""
-        bucket, _ = await self._member(request)
+        bucket, _ = await self._entrance.member(request)
         return self._object(await self.storage.get(bucket, self._name(request)))
 
     async def delete(self, request: Request) -> Response:
         """Remove an object."""
-        bucket, signed = await self._member(request)
+        bucket, signed = await self._entrance.member(request)
         cursor = await self.storage.delete(bucket, self._name(request), signed.once)
         return JSONResponse({"cursor": str(cursor)})
 
     async def objects(self, request: Request) -> Response:
         """Names, all or those that changed since a cursor."""
-        bucket, _ = await self._member(request)
+        bucket, _ = await self._entrance.member(request)
         prefix, since = request.query_params.get("prefix", ""), request.query_params.get("since", "")
         if prefix and not (prefix.endswith("/") and is_object_name(prefix[:-1])):
             refuse(400, "malformed", "a prefix is a name with a slash at its end")
@@ -239,9 +199,9 @@ class Relay:
 
     async def wait(self, request: Request) -> Response:
         """Answers as soon as the bucket is not any more as it was at the cursor, or when the time is up."""
-        bucket, _ = await self._member(request)
+        bucket, _ = await self._entrance.member(request)
         since = Cursor.parse(request.query_params.get("since", ""))
-        seconds = self._seconds(request.query_params.get("seconds", ""))
+        seconds = self._number(request.query_params.get("seconds", ""), self.config.poll_seconds)
         if self.news.waiting >= self.config.max_waiting:
             refuse(503, "crowded", "too many devices are waiting here", after=5.0)
         deadline = self._clock() + seconds
@@ -295,7 +255,7 @@ class Relay:
     # ---- parts ----------------------------------------------------------------------------------------------------
 
     async def _place(self, request: Request) -> tuple[bytes, str]:
-        self._unsigned(request)
+        self._entrance.unsigned(request)
         locator = request.path_params["locator"]
         if not _LOCATOR.fullmatch(locator):
             refuse(404, "missing", "a locator is 32 hex digits")
@@ -303,20 +263,6 @@ class Relay:
         if bucket is None:
             refuse(404, "missing", "nothing is stored there")
         return bucket, f"account/{locator}/"
-
-    async def _body(self, request: Request, signed: Signed, most: int) -> bytes:
-        """A body in memory, within what all bodies together may take, and not slower than a slow line."""
-        length = length_of(request, most)
-        if self._held + length > self.config.body_bytes:
-            refuse(503, "crowded", "too many uploads at once", after=2.0)
-        self._held += length
-        try:
-            async with asyncio.timeout(_BODY_SECONDS + length / _SLOWEST_BYTES):
-                return await read_body(request, signed, length)
-        except TimeoutError:
-            raise Refusal(408, "slow", "the body came too slowly") from None
-        finally:
-            self._held -= length
 
     def _name(self, request: Request) -> str:
         name = str(request.path_params["name"])
@@ -339,14 +285,15 @@ class Relay:
             refuse(507, "too-many", "the bucket holds more names than can be listed")
         return Response(body, media_type="application/json")
 
-    def _seconds(self, text: str) -> float:
+    def _number(self, text: str, most: float) -> float:
+        """``seconds=``, at most so many."""
         try:
-            seconds = float(text or self.config.poll_seconds)
+            seconds = float(text or most)
         except ValueError:
             seconds = math.nan
-        if not 0 <= seconds <= 86_400:
-            refuse(400, "malformed", "seconds= is how long to wait at most")
-        return min(seconds, self.config.poll_seconds)
+        if not 0 <= seconds <= 86_400 * 2:
+            refuse(400, "malformed", "seconds= is a number of seconds")
+        return min(seconds, most)
 
 
 async def _disconnected(request: Request) -> None:
@@ -382,6 +329,7 @@ def create_app(
         route("/v1/account/{locator}", GET=relay.account_names),
         route("/v1/account/{locator}/{leaf}", GET=relay.account_object),
         route("/v1/{bucket}/members", GET=relay.read_members, PUT=relay.write_members),
+        route("/v1/{bucket}/mailboxes/{mailbox}", PUT=relay.open_mailbox, DELETE=relay.close_mailbox),
         route("/v1/{bucket}/news", GET=relay.wait),
         route("/v1/{bucket}/objects", GET=relay.objects),
         route("/v1/{bucket}/objects/{name:path}", GET=relay.get, PUT=relay.put, DELETE=relay.delete),

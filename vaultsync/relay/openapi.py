@@ -73,6 +73,7 @@ def _schemas() -> dict[str, Any]:
         "Listing": {"cursor": {"type": "string"}, "whole": {"type": "boolean"}, "added": texts, "gone": texts},
         "News": {"cursor": {"type": "string"}, "news": {"type": "boolean"}},
         "Stored": {"cursor": {"type": "string"}, "created": {"type": "boolean"}},
+        "Opened": {"created": {"type": "boolean"}},
         "Removed": {"cursor": {"type": "string"}},
         "Health": {"status": {"type": "string", "enum": ["ok", "closing"]}},
         "Members": {
@@ -89,6 +90,7 @@ def _schemas() -> dict[str, Any]:
 def description() -> dict[str, Any]:
     """OpenAPI 3.1."""
     bucket, name = _in_path("bucket", "^[0-9a-f]{64}$"), _in_path("name", "^[a-z0-9][a-z0-9._/-]{0,254}$")
+    mailbox = _in_path("mailbox", "^[0-9a-f]{64}$")
     locator, leaf = _in_path("locator", "^[0-9a-f]{32}$"), _in_path("leaf", "^[a-z0-9][a-z0-9._-]*$")
     since = _query("since", {"type": "string"}, "a cursor from an earlier answer")
     octets = {"application/octet-stream": {"schema": {"type": "string"}}}
@@ -115,6 +117,19 @@ def description() -> dict[str, Any]:
             "put": _operation(
                 "Begin a bucket, add or replace members", {200: _answer("what holds now", _ref("Members"))},
                 (409, 411, 413), parameters=[bucket], body=members,
+            ),
+        },
+        "/v1/{bucket}/mailboxes/{mailbox}": {
+            "put": _operation(
+                "Open a mailbox for somebody who is invited",
+                {200: _answer("it was open", _ref("Opened")), 201: _answer("open", _ref("Opened"))},
+                (409, 411, 413),
+                parameters=[bucket, mailbox, _query("seconds", {"type": "number", "minimum": 0}, "how long it lives")],
+                body=members,
+            ),
+            "delete": _operation(
+                "Remove it", {200: _answer("it is not there any more", {"type": "object"})}, (),
+                parameters=[bucket, mailbox],
             ),
         },
         "/v1/{bucket}/news": {

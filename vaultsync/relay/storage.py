@@ -14,13 +14,23 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
+from vaultsync.limits import MAX_PAIRING_BYTES
+
 __all__ = ["Changes", "Cursor", "Driver", "Once", "Outcome", "Replayed", "Session", "Storage", "StorageAway", "Usage"]
 
 T = TypeVar("T")
 _ACCOUNT: Final = re.compile(r"account/([0-9a-f]{32})/")
+_MAILBOX: Final = "mailbox/"
 GONE_KEPT: Final = 20_000
 """So many changes of a bucket, or up to twice as many, are remembered with the names they deleted; whoever last listed
 before that gets everything anew."""
+MAILBOX_OBJECTS: Final = 64
+MAILBOXES: Final = 20
+"""Open at once for one bucket. Each lives for a day at most."""
+_BEGIN: Final = (
+    "INSERT INTO buckets (id, born, at, floor, bytes, objects, access) VALUES (?, ?, 0, 0, 0, 0, ?)"
+    " ON CONFLICT DO NOTHING"
+)
 
 
 class StorageAway(Exception):
@@ -97,6 +107,7 @@ class Outcome(Enum):
     FULL = "full"
     ALL_FULL = "all full"
     CLAIMED = "claimed"
+    NO_LETTER = "no letter"
     NO_BUCKET = "no bucket"
 
 
@@ -125,6 +136,10 @@ class Quota:
     objects: int
     total: int = 0
 
+    def of_mailbox(self) -> Quota:
+        """What a mailbox may hold: a dozen letters, the longest of which has the whole list of devices."""
+        return Quota(min(self.bytes, MAX_PAIRING_BYTES + (1 << 20)), min(self.objects, MAILBOX_OBJECTS), self.total)
+
 
 def _tables(driver: Driver) -> list[str]:
     blob, text = driver.blob, driver.text
@@ -132,6 +147,10 @@ def _tables(driver: Driver) -> list[str]:
         f"CREATE TABLE IF NOT EXISTS meta (name {text} PRIMARY KEY, value {blob} NOT NULL)",
         f"CREATE TABLE IF NOT EXISTS buckets (id {blob} PRIMARY KEY, born {text} NOT NULL, at BIGINT NOT NULL,"
         f" floor BIGINT NOT NULL, bytes BIGINT NOT NULL, objects BIGINT NOT NULL, access {blob} NOT NULL)",
+        f"CREATE TABLE IF NOT EXISTS mailboxes (id {blob} PRIMARY KEY, sponsor {blob} NOT NULL,"
+        " expires BIGINT NOT NULL)",
+        "CREATE INDEX IF NOT EXISTS mailboxes_sponsor ON mailboxes (sponsor)",
+        "CREATE INDEX IF NOT EXISTS mailboxes_expires ON mailboxes (expires)",
         f"CREATE TABLE IF NOT EXISTS objects (bucket {blob} NOT NULL, name {text} NOT NULL, at BIGINT NOT NULL,"
         f" digest {blob} NOT NULL, size BIGINT NOT NULL, data {blob} NOT NULL, PRIMARY KEY (bucket, name))",
         "CREATE INDEX IF NOT EXISTS objects_at ON objects (bucket, at)",
@@ -179,11 +198,7 @@ class Storage:
         def job(session: Session) -> None:
             _spend(session, once)
             if before is None:
-                done = session.change(
-                    "INSERT INTO buckets (id, born, at, floor, bytes, objects, access) VALUES (?, ?, 0, 0, 0, 0, ?)"
-                    " ON CONFLICT DO NOTHING",
-                    *(bucket, self._entropy(8).hex(), access),
-                )
+                done = session.change(_BEGIN, bucket, self._entropy(8).hex(), access)
             else:
                 sql = "UPDATE buckets SET access = ? WHERE id = ? AND access = ?"
                 done = session.change(sql, access, bucket, before)
@@ -224,7 +239,12 @@ class Storage:
             if there:
                 same = bytes(there[0][0]) == digest
                 return Outcome.SAME if same else Outcome.TAKEN, Cursor(born, at)
-            if used + len(data) > quota.bytes or count >= quota.objects:
+            allowed = quota
+            if session.rows("SELECT 1 FROM mailboxes WHERE id = ?", bucket):
+                allowed = quota.of_mailbox()
+                if not name.startswith(_MAILBOX):
+                    return Outcome.NO_LETTER, Cursor(born, at)
+            if used + len(data) > allowed.bytes or count >= allowed.objects:
                 return Outcome.FULL, Cursor(born, at)
             if quota.total:
                 total = session.rows("SELECT COALESCE(SUM(bytes), 0) FROM buckets")[0][0]
@@ -308,8 +328,47 @@ class Storage:
         return bytes(found[0][0]) if found else None
 
     async def sweep(self, now: int) -> None:
-        """Forget requests that cannot come again."""
-        await self._driver.run(lambda s: s.change("DELETE FROM spent WHERE expires < ?", now))
+        """Forget requests that cannot come again, and mailboxes whose time is up."""
+
+        def job(session: Session) -> None:
+            session.change("DELETE FROM spent WHERE expires < ?", now)
+            for row in session.rows("SELECT id FROM mailboxes WHERE expires < ?", now):
+                _clear(session, row[0])
+
+        await self._driver.run(job)
+
+    # ---- mailboxes ------------------------------------------------------------------------------------------------
+
+    async def open_mailbox(self, sponsor: bytes, mailbox: bytes, access: bytes, expires: int, once: Once) -> Outcome:
+        """A bucket that lives until ``expires``, for a newcomer whom a member of ``sponsor`` invited. Opening one that
+        is open is ``SAME``, and does not make it live longer."""
+
+        def job(session: Session) -> Outcome:
+            _spend(session, once)
+            if self._locked(session, sponsor) is None:
+                return Outcome.NO_BUCKET
+            there = session.rows("SELECT sponsor FROM mailboxes WHERE id = ?", mailbox)
+            if there:
+                return Outcome.SAME if bytes(there[0][0]) == sponsor else Outcome.TAKEN
+            if session.rows("SELECT COUNT(*) FROM mailboxes WHERE sponsor = ?", sponsor)[0][0] >= MAILBOXES:
+                return Outcome.FULL
+            if not session.change(_BEGIN, mailbox, self._entropy(8).hex(), access):
+                return Outcome.TAKEN
+            session.change("INSERT INTO mailboxes (id, sponsor, expires) VALUES (?, ?, ?)", mailbox, sponsor, expires)
+            return Outcome.STORED
+
+        return await self._driver.run(job)
+
+    async def close_mailbox(self, sponsor: bytes, mailbox: bytes, once: Once) -> None:
+        """With everything in it. One that is not there, or not this sponsor's, is left alone."""
+
+        def job(session: Session) -> None:
+            _spend(session, once)
+            if session.rows("SELECT 1 FROM mailboxes WHERE id = ? AND sponsor = ?", mailbox, sponsor):
+                _clear(session, mailbox)
+                session.tell(mailbox)
+
+        await self._driver.run(job)
 
     def _locked(self, session: Session, bucket: bytes) -> tuple[str, int, int, int, int] | None:
         sql = f"SELECT born, at, floor, bytes, objects FROM buckets WHERE id = ?{self._driver.lock}"  # noqa: S608
@@ -335,3 +394,8 @@ def _spend(session: Session, once: Once) -> None:
         "INSERT INTO spent (id, expires) VALUES (?, ?) ON CONFLICT DO NOTHING", once.id, once.expires
     ):
         raise Replayed
+
+
+def _clear(session: Session, mailbox: bytes) -> None:
+    for table, column in (("objects", "bucket"), ("gone", "bucket"), ("buckets", "id"), ("mailboxes", "id")):
+        session.change(f"DELETE FROM {table} WHERE {column} = ?", mailbox)  # noqa: S608
