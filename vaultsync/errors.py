@@ -19,6 +19,7 @@
     │   ├── VaultExists            a file is already there
     │   ├── VaultNotFound          no vault is there
     │   ├── VaultClosed            the object was closed
+    │   │   └── VaultLocked        it was locked: unlock it
     │   ├── NotConnected           there is no remote to sync with
     │   ├── UnsupportedRemote      the address names no kind of remote known here
     │   ├── ImportFailed           a file to import cannot be read, and where
@@ -96,6 +97,7 @@ __all__ = [
     "UsageError",
     "VaultClosed",
     "VaultExists",
+    "VaultLocked",
     "VaultNotFound",
     "VaultSyncError",
     "WeakKey",
@@ -176,6 +178,10 @@ class VaultNotFound(UsageError):
 
 class VaultClosed(UsageError):
     """The vault object was closed; open it again."""
+
+
+class VaultLocked(VaultClosed):
+    """The vault was locked, by hand or after a time without use. Unlock it with the password or key."""
 
 
 class NotConnected(UsageError):

@@ -25,6 +25,9 @@ class EventKind(Enum):
     """Another process of this device wrote to the same vault."""
     STATUS = "status"
     """``vault.status`` changed."""
+    LOCKED = "locked"
+    """The vault was locked, by hand or because nobody used it: drop what is shown of it."""
+    UNLOCKED = "unlocked"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from functools import partial
 from types import TracebackType
@@ -21,7 +22,7 @@ from typing import Any
 from vaultsync import limits
 from vaultsync.crypto.invitation import Invitation
 from vaultsync.crypto.recovery import RecoveryCode
-from vaultsync.errors import RemoteError, UnknownField, UsageError, VaultClosed, VaultExists
+from vaultsync.errors import RemoteError, UnknownField, UsageError, VaultClosed, VaultExists, VaultLocked
 from vaultsync.importers.records import Parsed, Record
 from vaultsync.importers.registry import parse
 from vaultsync.importers.report import ImportReport
@@ -32,20 +33,22 @@ from vaultsync.schema.types import Schema
 from vaultsync.sync.report import SyncReport
 from vaultsync.vault import census, unlocking
 from vaultsync.vault.attachments import attach, read_attachment
-from vaultsync.vault.desk import Quota
+from vaultsync.vault.desk import Desk, Quota
 from vaultsync.vault.devices import DeviceInfo, devices
 from vaultsync.vault.environment import REAL, Environment
-from vaultsync.vault.events import Event
+from vaultsync.vault.events import Bus, Event, EventKind
 from vaultsync.vault.exchange import Exchange, Progress
 from vaultsync.vault.exporting import export
 from vaultsync.vault.health import Health, examine
 from vaultsync.vault.identity import Identity
 from vaultsync.vault.importing import import_records
 from vaultsync.vault.ledger import Ledger
+from vaultsync.vault.locking import AutoLock
 from vaultsync.vault.pairing import Pairing, ask_in, fetch_up_to, insist
+from vaultsync.vault.picture import Picture
 from vaultsync.vault.provenance import Revision
 from vaultsync.vault.reaching import reach
-from vaultsync.vault.syncing import Status
+from vaultsync.vault.syncing import Status, Syncing
 from vaultsync.vault.unlocking import Secrets
 from vaultsync.vault.upgrade import UpgradePlan, make_plan
 from vaultsync.vault.works import Works
@@ -77,12 +80,18 @@ class Vault:
         self.recovery_code: str | None = None
         """The code that, with the password, lets another device in. Set only on the object that `create` returned:
         show it once, have it printed, keep it nowhere."""
-        self._works = Works(ledger, identity, schema, environment, app=app, opener=opener, background=background)
-        self._ledger = ledger
+        self._path = ledger.store.path
+        self._vault_id = identity.vault_id
         self._environment = environment
-        self._desk = self._works.desk
-        self._picture = self._works.picture
-        self._syncing = self._works.syncing
+        self._bus = Bus()
+        self._closed = False
+        self._latch = threading.Lock()  # of locking, unlocking and closing
+        self._auto_lock = AutoLock(self.lock, environment)
+        self._quota = Quota()
+        self._build = partial(
+            Works, schema=schema, environment=environment, bus=self._bus, app=app, opener=opener, background=background
+        )
+        self._open_works: Works | None = self._build(ledger, identity)
 
     # ---- making, opening, joining -----------------------------------------------------------------------------
     @classmethod
@@ -230,6 +239,85 @@ class Vault:
             let_in.finish()
         return vault
 
+    # ---- locking ----------------------------------------------------------------------------------------------
+    @property
+    def locked(self) -> bool:
+        """Whether `lock` was called, or the time of `auto_lock_seconds` is over."""
+        return self._open_works is None and not self._closed
+
+    def lock(self) -> None:
+        """Let go of the keys, the document and every view held here, and stop syncing, until `unlock`.
+
+        What was edited is durable already; a batch that is open in another thread fails when it ends. Views and entries
+        that the application still holds are its own to drop. Subscribers stay and hear of it. Locking twice is
+        harmless.
+        """
+        with self._latch:
+            works, self._open_works = self._open_works, None
+            if works is None:
+                return
+            self._quota, self.recovery_code = works.desk.quota, None
+            works.close()
+        self._bus.tell(Event(EventKind.LOCKED))
+
+    def unlock(self, *, password: str | None = None, key: bytes | None = None) -> None:
+        """Open a locked vault again, as `open` does, and raises what that raises. Harmless when it is not locked."""
+        with self._latch:
+            if self._closed:
+                raise VaultClosed("this vault object was closed: open the vault again")
+            if self._open_works is not None:
+                return
+            ledger, identity = unlocking.open_store(self._path, Secrets(password, key), self._environment)
+            try:
+                if identity.vault_id != self._vault_id:
+                    raise UsageError(f"{self._path.name} is another vault than the one that was locked: open it anew")
+                works = self._build(ledger, identity)
+            except BaseException:
+                ledger.close()
+                raise
+            works.desk.quota = self._quota
+            self._open_works = works
+            works.syncing.start()
+        self._auto_lock.touch()
+        self._bus.tell(Event(EventKind.UNLOCKED))
+
+    @property
+    def auto_lock_seconds(self) -> float | None:
+        """Lock by itself when nothing was asked of this object for so long (time in a batch is use, syncing is not).
+
+        ``None``, the default, is never. Not stored: the application sets it when it opens the vault.
+        """
+        return self._auto_lock.after
+
+    @auto_lock_seconds.setter
+    def auto_lock_seconds(self, seconds: float | None) -> None:
+        self._check_open()
+        self._auto_lock.after = seconds
+
+    @property
+    def _works(self) -> Works:
+        if (works := self._open_works) is not None:
+            return works
+        if self._closed:
+            raise VaultClosed("this vault object was closed: open the vault again")
+        raise VaultLocked("this vault is locked: unlock it with the password or key")
+
+    @property
+    def _ledger(self) -> Ledger:
+        return self._works.ledger
+
+    @property
+    def _desk(self) -> Desk:
+        return self._works.desk
+
+    @property
+    def _picture(self) -> Picture:
+        return self._works.picture
+
+    @property
+    def _syncing(self) -> Syncing:
+        return self._works.syncing
+
     # ---- seeing -----------------------------------------------------------------------------------------------
     def view(self) -> View:
         """An immutable picture of the vault as of now; inside a batch with the batch's own edits."""
@@ -271,7 +359,12 @@ class Vault:
         The block sees its own edits and holds no lock; nested batches join the outer one.
         """
         self._check_open()
-        return self._desk.batch()
+        return self._batch(self._desk)
+
+    @contextlib.contextmanager
+    def _batch(self, desk: Desk) -> Iterator[None]:
+        with self._auto_lock.held(), desk.batch():
+            yield
 
     def add(self, type: str, /, **values: Any) -> Entry:
         """A new entry. Raises `UnknownType`, `UnknownField`, `RetiredField`, `WrongKind`, `QuotaExceeded`."""
@@ -413,12 +506,12 @@ class Vault:
         """Hear of edits, merges and changes of status, on a thread of the library's own; the returned function ends
         it."""
         self._check_open()
-        return self._works.bus.subscribe(callback)
+        return self._bus.subscribe(callback)
 
     # ---- the file ---------------------------------------------------------------------------------------------
     @property
     def path(self) -> str:
-        return str(self._ledger.store.path)
+        return str(self._path)
 
     def check(self) -> Health:
         """Examine the file: every page, every seal, every reference. Reports; never raises for damage."""
@@ -427,7 +520,13 @@ class Vault:
 
     def close(self) -> None:
         """Stop syncing and let go of the file. What was edited is durable already."""
-        self._works.close()
+        self._auto_lock.stop()
+        with self._latch:
+            self._closed = True
+            works, self._open_works = self._open_works, None
+            if works is not None:
+                works.close()
+        self._bus.close()
 
     def __enter__(self) -> Vault:
         return self
@@ -438,11 +537,12 @@ class Vault:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<Vault {self._ledger.store.path.name!r}{' (closed)' if self._works.closed else ''}>"
+        return f"<Vault {self._path.name!r}{' (closed)' if self._closed else ' (locked)' if self.locked else ''}>"
 
     def _check_open(self) -> None:
-        if self._works.closed:
-            raise VaultClosed("this vault object was closed: open the vault again")
+        """Raises `VaultClosed` and `VaultLocked`; every use of the vault comes by here."""
+        self._works  # noqa: B018 - raises
+        self._auto_lock.touch()
 
 
 def _device_name(name: str) -> str:

@@ -44,6 +44,7 @@ class Works:
         schema: Schema,
         environment: Environment,
         *,
+        bus: Bus,
         app: str,
         opener: Callable[[str], Remote],
         background: bool,
@@ -53,8 +54,8 @@ class Works:
         self.schema = schema
         self.identity = identity
         self.closed = False
-        self.bus = Bus()
-        self._ledger = ledger
+        self.bus = bus
+        self.ledger = self._ledger = ledger
         self._environment = environment
         census.check_schema(ledger.engine, schema)
         stored = ledger.state(LAST_VERSION)
@@ -145,4 +146,3 @@ class Works:
         with contextlib.suppress(StoreError):  # only makes the next opening quicker; everything is in the journal
             self._ledger.snapshot()
         self._ledger.close()
-        self.bus.close()
