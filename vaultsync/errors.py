@@ -25,6 +25,7 @@
     │   ├── ImportFailed           a file to import cannot be read, and where
     │   └── ExtraMissing           an optional part of the package is not installed
     ├── UpdateRequired             a newer application wrote this: update, nothing is wrong with the data
+    ├── DeviceRemoved              this device was removed from the vault: what is on it stays readable, that is all
     ├── StoreError                 the local file's
     │   ├── DamagedStore           some of it cannot be read; says what is lost and what is whole
     │   ├── StoreBusy              another process held the lock for too long; try again
@@ -63,6 +64,7 @@ __all__ = [
     "CommitUnknown",
     "Compacted",
     "DamagedStore",
+    "DeviceRemoved",
     "EngineFailure",
     "EntryNotFound",
     "ExportFirst",
@@ -202,6 +204,11 @@ class ExtraMissing(UsageError):
 
 class UpdateRequired(VaultSyncError):
     """Written by a newer format than this version reads. Nothing is damaged: update the application."""
+
+
+class DeviceRemoved(VaultSyncError):
+    """One of the person's other devices removed this one from the vault. What is stored here can be read and exported;
+    nothing is sent or received any more."""
 
 
 class StoreError(VaultSyncError):

@@ -111,7 +111,7 @@ def _unaware(roster: Removals, statements: Iterable[Statement]) -> set[_Said]:
     """What was said of ended chains by those who did not know that they had ended."""
     said = set()
     for one in statements:
-        for chain in roster.revoked.keys() & one.frontier.keys():
+        for chain in roster.revoked.keys() & one.frontier.keys() - {one.chain}:  # nobody speaks for itself
             with contextlib.suppress(UnknownChain):
                 if not roster.aware(one.roster_head, chain):
                     said.add(_Said(one.chain, one.seq, chain, one.frontier[chain]))

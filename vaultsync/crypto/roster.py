@@ -94,7 +94,7 @@ class Roster(RosterLog):
         before = self._before(base)
         wanted = []
         for member in self.members.values():
-            lacking = {id for id in held.keys() - self._reach(member.id) if held[id].check in before.epochs}
+            lacking = {id for id in held.keys() - self.reach(member.id) if held[id].check in before.epochs}
             for id in self._tops(lacking, base) if member.id in before.members else ():
                 wanted.append((held[id], member.public))
         if not wanted:
@@ -218,7 +218,7 @@ class Roster(RosterLog):
     def ungranted(self) -> frozenset[bytes]:
         """Members (ids) that cannot reach the current epoch yet: somebody's :meth:`grant_missing` is due. Such a member
         keeps its changes until then: an older key is one that a removed device may have, and others refuse it."""
-        return frozenset(id for id in self.members if self.epoch not in self._reach(id))
+        return frozenset(id for id in self.members if self.epoch not in self.reach(id))
 
     @property
     def needs_update(self) -> bool:
@@ -294,8 +294,8 @@ class Roster(RosterLog):
             raise failure
         return found
 
-    def _reach(self, id: bytes) -> frozenset[bytes]:
-        """Ids of the epochs that a member should reach, by what the entries say."""
+    def reach(self, id: bytes) -> frozenset[bytes]:
+        """Ids of the epochs whose keys a member has, or a former one had, by what the entries say."""
         return linked(
             (given.check[:8] for entry in self.log for given in entry.grants if given.recipient == id), self._epochs
         )

@@ -96,6 +96,7 @@ class Core(Ledger):
             ev.Put: self._put,
             ev.Named: lambda event: self._frontier(event.frontier),
             ev.RosterChanged: self._roster_changed,
+            ev.Pardoned: self._pardoned,
             ev.Interrupted: self._interrupted,
         }
 
@@ -404,6 +405,18 @@ class Core(Ledger):
                 self._move(record, Cause.ROSTER_CHANGED)
                 chain.want_again(record.name)
             self._busy.add(chain.key)
+
+    def _pardoned(self, event: ev.Pardoned) -> None:
+        for name in event.names:
+            parsed = names.parse_envelope(name)
+            if parsed is None or self._quarantined.pop(name, self) is self:
+                continue
+            self._release.append(name)
+            chain = self._chain(parsed.chain)
+            chain.records.pop(name, None)
+            if parsed.seq > chain.tip.seq:
+                chain.want_again(name)
+                self._busy.add(chain.key)
 
     def _interrupted(self, _event: ev.Interrupted) -> None:
         self._take_back(list(self._applying.values()))

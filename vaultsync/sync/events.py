@@ -27,6 +27,7 @@ __all__ = [
     "Listed",
     "Named",
     "Opened",
+    "Pardoned",
     "Put",
     "Quarantined",
     "RosterChanged",
@@ -175,6 +176,13 @@ class RosterChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class Pardoned:
+    """What these names were set aside for holds no more (more of a removed device's chain is accepted): try again."""
+
+    names: Iterable[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Interrupted:
     """The remote went away or the shell stops: whatever was handed out and not reported is taken back."""
 
@@ -192,6 +200,7 @@ Event = (
     | Put
     | Named
     | RosterChanged
+    | Pardoned
     | Interrupted
 )
 

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
-from vaultsync.errors import RemoteError, StoreBusy, StoreError, VaultClosed, VaultSyncError
+from vaultsync.errors import DeviceRemoved, RemoteError, StoreBusy, StoreError, VaultClosed, VaultSyncError
 from vaultsync.remote.port import Remote
 
 __all__ = ["Background"]
@@ -77,7 +77,7 @@ class Background:
                 retry = FIRST_RETRY
                 due = self._wait()
                 self._refresh()
-            except VaultClosed:
+            except (VaultClosed, DeviceRemoved):
                 break
             except (RemoteError, StoreBusy):
                 due = self._pause(retry)

@@ -10,7 +10,10 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from vaultsync.crypto.revocation import check_epoch
+from vaultsync.crypto.roster_entry import Entry
 from vaultsync.errors import (
+    DeviceRemoved,
     MissingDependencies,
     ObjectMissing,
     Refused,
@@ -20,12 +23,15 @@ from vaultsync.errors import (
 from vaultsync.remote.port import Remote
 from vaultsync.store import Envelope
 from vaultsync.sync import events as ev
+from vaultsync.sync import names
 from vaultsync.sync.core import Core
 from vaultsync.sync.report import Finding, SyncReport
 from vaultsync.vault.attachments import BLOB
+from vaultsync.vault.ends import Ends
 from vaultsync.vault.environment import Environment
+from vaultsync.vault.hearing import note_late
 from vaultsync.vault.identity import Identity
-from vaultsync.vault.ledger import Ledger
+from vaultsync.vault.ledger import Ledger, Transaction
 from vaultsync.vault.parcels import Incomplete, Parcel, open_parcel, pack_own, tips
 from vaultsync.vault.rosters import Rosters
 
@@ -33,6 +39,9 @@ __all__ = ["HEARD", "Exchange", "Progress"]
 
 HEARD = "heard/"
 """State, by chain: when its writer sealed the last envelope that was applied here (ms, that device's clock)."""
+
+SEALED = "sealed/"
+"""State, by chain: epoch and roster head of the last envelope that was applied here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +91,10 @@ class Exchange:
         self._ledger = ledger
         self._environment = environment
         self._load_identity = load_identity
-        self._rosters = Rosters(ledger, remote, load_identity(), learned=learned, put=self._put)
+        self._rosters = Rosters(
+            ledger, remote, load_identity(), learned=learned, put=self._put, now_ms=environment.now_ms
+        )
+        self._ends = Ends(ledger)
         self._merged = merged
         self._progress = progress
         self._core: Core | None = None
@@ -102,9 +114,7 @@ class Exchange:
         self._tally = _Tally()
         core = self._ready_core()
         try:
-            changed, missing = self._rosters.pull()
-            if changed:
-                core.receive(ev.RosterChanged(self._rosters.chains))
+            core, missing = self._hear(core)
             if not receive_only:
                 self._rosters.put(missing)
                 self._rosters.put_account()
@@ -125,10 +135,26 @@ class Exchange:
             tally.bytes_sent,
             tally.bytes_received,
             self._environment.monotonic() - started,
-            core.waiting(),
+            tuple(waiting for waiting in core.waiting() if not self._ends.past(waiting.chain, waiting.seq)),
             tuple(tally.quarantined),
             tuple(tally.findings),
         )
+
+    def _hear(self, core: Core) -> tuple[Core, list[Entry]]:
+        """The list of devices first: who was removed is not listened to further. Raises `DeviceRemoved`."""
+        before = self._identity.roster.revoked
+        changed, missing = self._rosters.pull()
+        if self._identity.removed:
+            raise DeviceRemoved(
+                "this device was removed from the vault: what is here can still be read and exported, but nothing is "
+                "sent or received any more"
+            )
+        if self._identity.roster.revoked != before:
+            self.forget()  # what waits here may not be accepted any more, and what was set aside may be
+            core = self._ready_core()
+        elif changed:
+            core.receive(ev.RosterChanged(self._rosters.chains))
+        return core, missing
 
     def _work_off(self, core: Core, stop: threading.Event | None) -> None:
         while decision := core.decide():
@@ -162,7 +188,15 @@ class Exchange:
                 )
             self._news = self._ledger.news
             self._parcels.clear()
+            self._ends.load(self._identity, self._rosters.epochs)
+            self._pardon(self._core, tuple(self._identity.roster.revoked))
         return self._core
+
+    def _pardon(self, core: Core, chains: tuple[bytes, ...]) -> None:
+        """Take out of quarantine what is not past the end of its chain any more."""
+        if chains:
+            with self._ledger.store.read() as reading:
+                core.receive(ev.Pardoned(self._ends.released(reading, chains)))
 
     def forget(self) -> None:
         """Begin the next pass from what is stored."""
@@ -213,7 +247,7 @@ class Exchange:
             self._send(core, name)
         for name in decision.fetch:
             _check(stop)
-            core.receive(self._fetch(name))
+            core.receive(self._fetch(core, name))
         for unit in decision.apply:
             _check(stop)
             if not self._apply(core, unit):
@@ -252,11 +286,16 @@ class Exchange:
         self._tally.sent += 1
         self._report_progress()
 
-    def _fetch(self, name: str) -> ev.Event:
+    def _fetch(self, core: Core, name: str) -> ev.Event:
+        data = b""
         try:
+            place = names.parse_envelope(name)
+            if place is not None:
+                self._ends.check(place.chain, place.seq)  # not worth fetching
             data = self.remote.get(name)
             self._tally.bytes_received += len(data)
             parcel = open_parcel(name, data, self._identity, self._rosters.epochs)
+            self._ends.check(parcel.header.chain_id, parcel.header.seq, parcel.env_id)
         except Incomplete:
             return ev.Incomplete(name)
         except Refused as error:
@@ -265,6 +304,7 @@ class Exchange:
         except (ObjectMissing, UpdateRequired) as error:
             return ev.Failed(name, error)
         self._parcels[name] = parcel
+        self._pardon(core, self._ends.hear(parcel.statement))
         own = {change.hash for change in parcel.changes}
         engine = self._ledger.engine
         deps = {dep for change in parcel.changes for dep in change.deps if dep not in own and not engine.has(dep)}
@@ -283,6 +323,7 @@ class Exchange:
         parcels = [self._parcels[name] for name in unit.names]
         try:
             with self._ledger.write() as transaction:
+                self._check_sealed(transaction, unit.chain, parcels)
                 changes = [change for parcel in parcels for change in parcel.changes]
                 transaction.apply(changes, actor=unit.chain)
                 for parcel in parcels:
@@ -290,6 +331,7 @@ class Exchange:
                     transaction.store.put_envelope(
                         parcel.name, unit.chain, header.seq, parcel.env_id, header.kind, parcel.data, False
                     )
+                    note_late(transaction, self._identity, parcel)
                 transaction.set_state(HEARD + unit.chain.hex(), str(parcels[-1].body.wall_ms).encode())
                 touched = frozenset(transaction.touches.entries)
         except (Refused, MissingDependencies) as error:
@@ -303,6 +345,17 @@ class Exchange:
         self._report_progress()
         self._merged(touched)
         return True
+
+    def _check_sealed(self, transaction: Transaction, chain: bytes, parcels: list[Parcel]) -> None:
+        """Raises `StaleEpoch`: neither the key nor what its writer knows of the devices goes back within a chain."""
+        stored = transaction.state(SEALED + chain.hex())
+        previous = None if stored is None else (stored[:8], stored[8:])
+        for parcel in parcels:
+            epoch, head = parcel.sealed
+            check_epoch(self._identity.roster, epoch=epoch, roster_head=head, previous=previous)
+            previous = parcel.sealed
+        if previous is not None:
+            transaction.set_state(SEALED + chain.hex(), b"".join(previous))
 
     def _report_progress(self) -> None:
         tally = self._tally

@@ -15,10 +15,10 @@ from dataclasses import dataclass, replace
 from vaultsync.crypto.account import AccountContents
 from vaultsync.crypto.keys import Chain, DeviceKeys, EpochKey
 from vaultsync.crypto.roster import Claim, Roster
-from vaultsync.errors import DamagedStore, MalformedRoster
+from vaultsync.errors import DamagedStore, MalformedRoster, WrongCode
 from vaultsync.vault.environment import Environment
 
-__all__ = ["ROSTER", "AccountSlot", "Identity", "Rows"]
+__all__ = ["ACCOUNT", "NO_ACCOUNT", "ROSTER", "AccountSlot", "Identity", "Rows"]
 
 Rows = Mapping[str, bytes]
 """Names in the sealed state and their values."""
@@ -50,6 +50,10 @@ class AccountSlot:
         return cls(data[:16], int.from_bytes(data[16:20], "big"), data[20:])
 
 
+NO_ACCOUNT = AccountSlot(bytes(16), 0, b"")
+"""Of a vault without a recovery code, or whose code was renewed on another device."""
+
+
 @dataclass(frozen=True)
 class Identity:
     """One device of one vault. Immutable; a new chain or roster gives a new one."""
@@ -76,6 +80,13 @@ class Identity:
         """Every epoch key this device reaches, by epoch id."""
         return self.roster.epoch_keys(self.keys)
 
+    def has_member(self, device_id: str) -> bool:
+        """Whether a device (its id in hex, or any other text) is one of the vault's now."""
+        try:
+            return bytes.fromhex(device_id) in self.roster.members
+        except ValueError:
+            return False
+
     # ---- making one -------------------------------------------------------------------------------------------
     @classmethod
     def found(cls, name: str, recovery: DeviceKeys, environment: Environment) -> tuple[Identity, AccountContents]:
@@ -85,8 +96,7 @@ class Identity:
         roster, _ = Roster.found(recovery, keys, chain, entropy=environment.entropy)
         roster_key = environment.entropy(32)
         contents = AccountContents(recovery, roster.vault_id, roster_key, roster.head)
-        none = AccountSlot(bytes(16), 0, b"")
-        return cls(roster.vault_id, keys, name, chain, roster_key, none, roster), contents
+        return cls(roster.vault_id, keys, name, chain, roster_key, NO_ACCOUNT, roster), contents
 
     @classmethod
     def added(
@@ -94,10 +104,13 @@ class Identity:
     ) -> Identity:
         """A further device, let in by the recovery identity that the account slot holds.
 
-        Raises `MalformedRoster` when the roster shown lacks the entry that the account slot vouches for.
+        Raises `MalformedRoster` when the roster shown lacks the entry that the account slot vouches for, `WrongCode`
+        when the account was replaced.
         """
         if not roster.knows(contents.roster_head):
             raise MalformedRoster("the remote does not show the list of devices that this account was sealed with")
+        if contents.recovery.public.id != roster.recovery.id:
+            raise WrongCode("this recovery code was replaced by a newer one: use that, with the password of then")
         keys = DeviceKeys.generate(environment.entropy)
         chain = Chain.new(keys.public.id, environment.entropy)
         roster, _ = roster.add_device(contents.recovery, Claim.make(keys, chain, vault_id=contents.vault_id))
@@ -107,7 +120,16 @@ class Identity:
         return replace(self, account=account)
 
     def with_roster(self, entries: Iterable[bytes]) -> Identity:
-        return replace(self, roster=self.roster.merge(entries))
+        return self.with_entries(self.roster.merge(entries))
+
+    def with_entries(self, roster: Roster) -> Identity:
+        """The same device, knowing this list."""
+        return replace(self, roster=roster)
+
+    @property
+    def removed(self) -> bool:
+        """Whether this device is none of the vault's any more."""
+        return self.keys.public.id not in self.roster.members
 
     # ---- keeping it -------------------------------------------------------------------------------------------
     def rows(self) -> dict[str, bytes]:

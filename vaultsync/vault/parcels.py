@@ -16,6 +16,7 @@ from vaultsync.crypto import body as bodies
 from vaultsync.crypto import envelope
 from vaultsync.crypto.body import Body
 from vaultsync.crypto.keys import EpochKey
+from vaultsync.crypto.revocation import Statement, check_epoch
 from vaultsync.document.changes import Change, pack, unpack_changes
 from vaultsync.errors import MalformedEnvelope, UnknownChain
 from vaultsync.store import Reading
@@ -50,6 +51,16 @@ class Parcel:
     def group(self) -> Group | None:
         return None if self.body.group is None else Group(*self.body.group)
 
+    @property
+    def statement(self) -> Statement:
+        """What it says of other chains."""
+        return Statement(self.header.chain_id, self.header.seq, self.body.roster_head, self.body.frontier)
+
+    @property
+    def sealed(self) -> tuple[bytes, bytes]:
+        """Epoch, and the entry of the list of devices that its writer named: neither goes back within a chain."""
+        return self.header.epoch_id, self.body.roster_head
+
 
 # ---- in -----------------------------------------------------------------------------------------------------------
 def open_parcel(name: str, data: bytes, identity: Identity, epochs: dict[bytes, EpochKey]) -> Parcel:
@@ -75,6 +86,7 @@ def open_parcel(name: str, data: bytes, identity: Identity, epochs: dict[bytes, 
         raise UnknownChain("the envelope is sealed under a key that the list of devices here does not tell yet")
     opened = envelope.open_envelope(data, sign_public=sign_public, epoch=epoch, vault_id=identity.vault_id)
     body = bodies.decode(opened)
+    check_epoch(identity.roster, epoch=header.epoch_id, roster_head=body.roster_head)
     changes = tuple(unpack_changes(body.changes, max_bytes=limits.MAX_ENVELOPE_BYTES))
     _check_contents(header, body, changes, sign_public)
     return Parcel(name, header, env_id, body, changes, data)

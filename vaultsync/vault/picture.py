@@ -29,9 +29,15 @@ class Picture:
         last_version: int | None,
         conflicts: Callable[[str], Mapping[str, Sequence[Candidate]]],
         device_of: Callable[[str], Device | None],
+        present: Callable[[str], bool],
     ) -> None:
+        """``present``: whether a device (id in hex) of the census is one of the vault's now."""
         self._ledger = ledger
         self._schema = schema
+        self._present = present
+        self._devices_changed = False
+        self.everybody: tuple[Device, ...] = ()
+        """The census with the devices that were removed."""
         self._view: View | None = None
         self._stored_schemas: Mapping[str, object] = {}
         self.context = Context(
@@ -48,12 +54,17 @@ class Picture:
             if self._view is None or touches.everything:
                 self._read_context(engine)
                 self._view = View.build(engine.read_all(), self._schema, self.context)
-            elif touches:
-                if touches.flat:
+            elif touches or self._devices_changed:
+                if touches.flat or self._devices_changed:
                     self._read_context(engine)
                 raws = {entry_id: engine.read(ENTRIES, entry_id) for entry_id in touches.entries}
                 self._view = self._view.updated(raws, self.context)
+            self._devices_changed = False
             return self._view
+
+    def devices_changed(self) -> None:
+        """The list of devices changed: the next picture tells of those that are in the vault then."""
+        self._devices_changed = True
 
     def _read_context(self, engine: Engine) -> None:
         """Published declarations and the census. The catalog object stays the same while the declarations do: a new one
@@ -64,4 +75,5 @@ class Picture:
             self.context = replace(self.context, catalog=Catalog(schemas), drift=tuple(drift(self._schema, schemas)))
         rows = engine.read("devices") or {}
         census = tuple(device for name, row in sorted(rows.items()) if (device := Device.parse(name, row)) is not None)
-        self.context = replace(self.context, census=census)
+        self.everybody = census
+        self.context = replace(self.context, census=tuple(device for device in census if self._present(device.id)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from vaultsync.document.engine import Engine
@@ -44,11 +44,17 @@ class Provenance:
     """Answers who wrote something, from roster and census."""
 
     def __init__(
-        self, engine: Callable[[], Engine], identity: Callable[[], Identity], context: Callable[[], Context]
+        self,
+        engine: Callable[[], Engine],
+        identity: Callable[[], Identity],
+        context: Callable[[], Context],
+        everybody: Callable[[], Iterable[Device]],
     ) -> None:
+        """``everybody``: the census rows of devices that were removed included."""
         self._engine = engine
         self._identity = identity
         self._context = context
+        self._everybody = everybody
 
     def device(self, actor: bytes) -> Device | None:
         """The census row of the device whose incarnation ``actor`` is; ``None`` when roster or census do not tell."""
@@ -57,7 +63,7 @@ class Provenance:
         except UnknownChain:
             return None
         wanted = member.id.hex()
-        return next((device for device in self._context().census if device.id == wanted), None)
+        return next((device for device in self._everybody() if device.id == wanted), None)
 
     def device_named(self, incarnation: str) -> Device | None:
         """The same by the incarnation's name in an entry (hex), which may be anything."""

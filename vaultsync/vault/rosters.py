@@ -12,7 +12,8 @@ from vaultsync.crypto.roster_entry import Entry, open_entry, seal_entry
 from vaultsync.errors import ObjectMissing, Refused, UpdateRequired
 from vaultsync.remote.port import Remote
 from vaultsync.sync import names
-from vaultsync.vault.identity import ROSTER, Identity
+from vaultsync.vault.hearing import due, hear
+from vaultsync.vault.identity import Identity
 from vaultsync.vault.ledger import Ledger
 
 __all__ = ["Rosters"]
@@ -29,12 +30,14 @@ class Rosters:
         *,
         learned: Callable[[Identity], None],
         put: Callable[[str, bytes], None],
+        now_ms: Callable[[], int],
     ) -> None:
         """``learned`` is told when the list grew; ``put`` puts an object onto the remote, and counts it."""
         self._ledger = ledger
         self._remote = remote
         self._learned = learned
         self._put = put
+        self._now_ms = now_ms
         self.use(identity)
 
     def use(self, identity: Identity) -> None:
@@ -49,7 +52,7 @@ class Rosters:
 
     # ---- the list of devices ----------------------------------------------------------------------------------
     def pull(self) -> tuple[bool, list[Entry]]:
-        """Store the entries that are new here. Returns whether there were any, and those that are missing there."""
+        """Hear the entries that are new here. Returns whether the list grew, and which entries are missing there."""
         listed = {}
         for name in self._remote.list(names.roster_prefix(self.identity.vault_id)):
             if (parsed := names.parse_roster(name)) is not None:
@@ -61,19 +64,13 @@ class Rosters:
             if not roster.knows(digest) and digest not in roster.refused
         ]
         fetched = [data for digest, name in unknown if (data := self._fetch(name, digest)) is not None]
-        if fetched:
-            self._hear(fetched)
-        return bool(fetched), [entry for entry in self.identity.roster.log if entry.hash not in listed]
-
-    def _hear(self, fetched: Iterable[bytes]) -> None:
-        merged = self.identity.with_roster(fetched)
-        new = [entry for entry in merged.roster.log if not self.identity.roster.knows(entry.hash)]
-        if new:
+        changed = bool(fetched) or due(self.identity)
+        if changed:
             with self._ledger.write() as transaction:
-                for entry in new:
-                    transaction.set_state(ROSTER + entry.hash.hex(), entry.data)
-        self.use(merged)
-        self._learned(merged)
+                heard = hear(transaction, self.identity, fetched, now_ms=self._now_ms())
+            self.use(heard)
+            self._learned(heard)
+        return changed, [entry for entry in self.identity.roster.log if entry.hash not in listed]
 
     def put(self, missing: Iterable[Entry]) -> None:
         """Put these entries."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from vaultsync.errors import NotConnected, RemoteError, RemoteRefused, StoreBusy, VaultClosed
+from vaultsync.errors import DeviceRemoved, NotConnected, RemoteError, RemoteRefused, StoreBusy, VaultClosed
 from vaultsync.remote import Remote
 from vaultsync.sync import names
 from vaultsync.sync.report import Finding, SyncReport, Waiting
@@ -33,6 +34,9 @@ CLOSE_SECONDS: Final = 1.0
 """How long closing waits for a pass that talks to a remote, after its thread was told to stop."""
 
 
+_BUSY: Final = "another program is syncing this vault; what it fetches shows up here, try again in a moment"
+
+
 class State(Enum):
     """In one word, for an icon."""
 
@@ -43,6 +47,9 @@ class State(Enum):
     BEHIND = "behind"
     OFFLINE = "offline"
     REFUSED = "refused"
+    AWAITING_KEY = "a key is awaited"
+    """Another device has to sync once: what is edited here waits for the key that it hands over."""
+    REMOVED = "this device was removed from the vault"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +66,9 @@ class Status:
     findings: tuple[Finding, ...] = ()
     quarantined: int = 0
     message: str = ""
+    needs_rotation: bool = False
+    """Devices were removed at the same time from two places: one of them may still read what is written now. Password
+    and recovery code end that: `Vault.rotate`."""
 
     def __str__(self) -> str:
         parts = [self.state.value]
@@ -102,7 +112,7 @@ class Syncing:
         self._may_run_in_background = background
         self._report: SyncReport | None = None
         self._findings: tuple[Finding, ...] = ()
-        self._error: RemoteError | None = None
+        self._error: RemoteError | DeviceRemoved | None = None
         self._running = False
         self._closed = False
         last = ledger.state(LAST_SYNC)
@@ -196,9 +206,27 @@ class Syncing:
             return self._pass(0.0, stop) is not None
         except VaultClosed:
             raise
-        except RemoteError:
+        except (RemoteError, DeviceRemoved):
             self._changed()
             raise
+
+    @contextmanager
+    def exclusively(self) -> Iterator[Exchange]:
+        """The exchange with the remote while nobody else of this device syncs: for what must not be half way into a
+        pass. The next pass begins from the store. Raises `NotConnected`, and `StoreBusy` as `run` does."""
+        with self._lock:
+            exchange = self._ready()
+            turn = self._ledger.store.pusher_lock()
+            if not turn.acquire(LOCK_SECONDS):
+                raise StoreBusy(_BUSY)
+            try:
+                exchange.forget()
+                yield exchange
+            finally:
+                exchange.forget()
+                turn.release()
+        self._learned(self._load_identity())
+        self._changed()
 
     def relearn(self) -> None:
         """The roster was added to outside of a pass: the next one begins from the store, and others are told."""
@@ -213,9 +241,7 @@ class Syncing:
         long."""
         report = self._pass(LOCK_SECONDS, None)
         if report is None:
-            raise StoreBusy(
-                "another program is syncing this vault; what it fetches shows up here, try again in a moment"
-            )
+            raise StoreBusy(_BUSY)
         return report
 
     def _pass(self, patience: float, stop: threading.Event | None) -> SyncReport | None:
@@ -227,7 +253,7 @@ class Syncing:
             self._running = True
             try:
                 report = exchange.run(stop)
-            except RemoteError as error:
+            except (RemoteError, DeviceRemoved) as error:
                 self._error = error
                 raise
             finally:
@@ -273,8 +299,9 @@ class Syncing:
     def status(self) -> Status:
         pending, quarantined = self._pending()
         report = self._report
+        identity = self._load_identity()
         return Status(
-            self._state(pending, report),
+            self._standing(identity) or self._state(pending, report),
             self._url,
             self._auto,
             pending,
@@ -283,7 +310,15 @@ class Syncing:
             self._findings,
             quarantined,
             str(self._error) if self._error else "",
+            identity.roster.needs_rotation,
         )
+
+    def _standing(self, identity: Identity) -> State | None:
+        """What the list of devices says of this one, where that is in the way of syncing."""
+        if identity.removed:
+            return State.REMOVED
+        awaiting = identity.keys.public.id in identity.roster.ungranted
+        return State.AWAITING_KEY if awaiting and self._url is not None and not self._running else None
 
     def _state(self, pending: int, report: SyncReport | None) -> State:
         if self._url is None:

@@ -3,37 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
-from vaultsync.crypto.account import TEST_VERSION, VERSION, AccountContents, AccountKey, slot_number, slot_version
-from vaultsync.crypto.keys import DeviceKeys
-from vaultsync.crypto.recovery import RecoveryCode
-from vaultsync.crypto.roster import Roster
-from vaultsync.crypto.roster_entry import open_entry
 from vaultsync.crypto.rows import LocalKey
 from vaultsync.crypto.slots import make_slot, open_slot
-from vaultsync.errors import (
-    ObjectMissing,
-    Refused,
-    RemoteUnavailable,
-    UpdateRequired,
-    UsageError,
-    VaultNotFound,
-    WrongCode,
-    WrongPassword,
-)
-from vaultsync.remote.port import Remote
+from vaultsync.errors import UsageError, WrongPassword
 from vaultsync.store import Slot, Store
-from vaultsync.sync import names
 from vaultsync.vault.environment import Environment
-from vaultsync.vault.identity import AccountSlot, Identity
+from vaultsync.vault.identity import Identity
 from vaultsync.vault.ledger import STATE, Ledger
 
-__all__ = ["Secrets", "create_store", "join_account", "open_store", "seal_account"]
+__all__ = ["Secrets", "create_store", "discard", "load_identity", "open_store", "unlock"]
 
 HEADER = b"VaultSync local store 1"
 
@@ -83,7 +66,7 @@ def open_store(path: str | os.PathLike[str], secrets: Secrets, environment: Envi
     """An existing file. Raises `VaultNotFound`, `WrongPassword`, `DamagedStore`, `UpdateRequired`."""
     store = Store.open(path, **environment.store_options())
     try:
-        local = _unlock(store.slots, secrets, environment)
+        local, _ = unlock(store.slots, secrets, environment)
         ledger = Ledger(store, local, bytes(16), environment)
         identity = load_identity(ledger)
         ledger.actor = identity.chain.id
@@ -112,10 +95,11 @@ def discard(path: str | os.PathLike[str]) -> None:
             os.unlink(os.fspath(path) + suffix)
 
 
-def _unlock(slots: Iterable[bytes], secrets: Secrets, environment: Environment) -> LocalKey:
+def unlock(slots: Iterable[bytes], secrets: Secrets, environment: Environment) -> tuple[LocalKey, bytes]:
+    """The key, and the slot that it was in. Raises `WrongPassword`."""
     for slot in slots:
         try:
-            return open_slot(
+            key = open_slot(
                 slot,
                 entropy=environment.entropy,
                 password=secrets.password,
@@ -124,99 +108,5 @@ def _unlock(slots: Iterable[bytes], secrets: Secrets, environment: Environment) 
             )
         except WrongPassword:
             continue
+        return key, slot
     raise WrongPassword("the password or key does not open this vault")
-
-
-# ---- the account --------------------------------------------------------------------------------------------------
-def seal_account(
-    code: RecoveryCode, password: str, contents: AccountContents, number: int, environment: Environment
-) -> AccountSlot:
-    """The slot that a new device will be let in by, under password and recovery code together."""
-    weak = environment.weak_keys
-    key = AccountKey(code, password, version=TEST_VERSION if weak else VERSION, allow_weak=weak)
-    data = key.seal(contents, number=number, entropy=environment.entropy)
-    return AccountSlot(code.secrets().locator, number, data)
-
-
-def join_account(remote: Remote, code: RecoveryCode, password: str, name: str, environment: Environment) -> Identity:
-    """Open the account on a remote and add this device to its vault.
-
-    Raises `WrongCode` when nothing there answers to the code, `WrongPassword`, `VaultNotFound` when the account is
-    there and its vault is not (yet), `RemoteUnavailable` while the account is still being written, and what reading the
-    remote raises.
-    """
-    locator = code.secrets().locator
-    listed = sorted(set(remote.list(names.account_prefix(locator))), reverse=True)
-    slots = [_fetch(remote, listed_name) for listed_name in listed]
-    candidates = sorted((slot for slot in slots if slot), key=slot_number, reverse=True)
-    if not candidates and _INCOMPLETE in slots:
-        raise RemoteUnavailable("the account on this remote is not complete yet: try again when it has synced")
-    if not candidates:
-        raise WrongCode("no vault on this remote answers to that recovery code: compare the code, and the address")
-    contents, account = _open_slots(candidates, code, password, environment)
-    return Identity.added(name, contents, account, _read_roster(remote, contents), environment)
-
-
-_INCOMPLETE = b""
-
-
-def _fetch(remote: Remote, name: str) -> bytes | None:
-    """A slot that is whole and whose framing is right; `_INCOMPLETE` for bytes that are not (yet) those that the name
-    promises, ``None`` for anything else: it is passed over."""
-    if (parsed := names.parse_account(name)) is None:
-        return None
-    try:
-        data = remote.get(name)
-        if hashlib.sha256(data).digest()[:16] != parsed.digest:
-            return _INCOMPLETE
-        slot_version(data)
-        return data
-    except ObjectMissing:
-        return _INCOMPLETE
-    except (Refused, UpdateRequired):
-        return None
-
-
-def _open_slots(
-    candidates: list[bytes], code: RecoveryCode, password: str, environment: Environment
-) -> tuple[AccountContents, AccountSlot]:
-    """The highest-numbered slot that opens. One derivation for all slots of a version: it takes half a second."""
-    keys: dict[int, AccountKey] = {}
-    for data in candidates:
-        version = slot_version(data)
-        if version < code.version and not (version == TEST_VERSION and environment.weak_keys):
-            continue  # weaker than the code promises: a remote's doing
-        try:
-            if version not in keys:
-                keys[version] = AccountKey(code, password, version=version, allow_weak=environment.weak_keys)
-            contents = keys[version].open(data)
-        except (Refused, UsageError):
-            continue
-        return contents, AccountSlot(code.secrets().locator, slot_number(data), data)
-    raise WrongPassword("the password does not open the account of that recovery code")
-
-
-def _read_roster(remote: Remote, contents: AccountContents) -> Roster:
-    entries = []
-    for name in remote.list(names.roster_prefix(contents.vault_id)):
-        parsed = names.parse_roster(name)
-        if parsed is None:
-            continue
-        try:
-            data = remote.get(name)
-            entries.append(
-                open_entry(data, vault_id=contents.vault_id, roster_key=contents.roster_key, hash=parsed.digest)
-            )
-        except (ObjectMissing, Refused):
-            continue
-    try:
-        return Roster.load(contents.vault_id, entries)
-    except Refused:
-        raise VaultNotFound(
-            "the account is on this remote, but its list of devices is not there yet: try again when it has synced"
-        ) from None
-
-
-def recovery_identity(environment: Environment) -> DeviceKeys:
-    """The keys that can add and remove devices with password and recovery code; they live in the account slot only."""
-    return DeviceKeys.generate(environment.entropy)

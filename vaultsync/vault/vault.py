@@ -31,7 +31,7 @@ from vaultsync.schema.kinds import FileRef
 from vaultsync.schema.published import Drift
 from vaultsync.schema.types import Schema
 from vaultsync.sync.report import SyncReport
-from vaultsync.vault import census, unlocking
+from vaultsync.vault import account, census, unlocking
 from vaultsync.vault.attachments import attach, read_attachment
 from vaultsync.vault.desk import Desk, Quota
 from vaultsync.vault.devices import DeviceInfo, devices
@@ -117,11 +117,11 @@ class Vault:
         """
         secrets = Secrets(password if key is None else None, key)
         _refuse_existing(path)
-        recovery = unlocking.recovery_identity(environment)
+        recovery = account.recovery_identity(environment)
         identity, contents = Identity.found(_device_name(device), recovery, environment)
         code = RecoveryCode.generate(environment.entropy) if password is not None else None
         if code is not None and password is not None:
-            identity = identity.with_account(unlocking.seal_account(code, password, contents, 1, environment))
+            identity = identity.with_account(account.seal_account(code, password, contents, 1, environment))
         ledger = unlocking.create_store(path, identity, secrets, environment)
         vault = _made(path, ledger, lambda: cls._founded(ledger, identity, schema, environment, app))
         vault.recovery_code = None if code is None else str(code)
@@ -216,7 +216,7 @@ class Vault:
             parsed = RecoveryCode.parse(code)
             _refuse_existing(path)
             remote, let_in, deadline = opener(url), None, 0.0
-            identity = unlocking.join_account(remote, parsed, password, name, environment)
+            identity = account.join_account(remote, parsed, password, name, environment)
             ledger = unlocking.create_store(path, identity, secrets, environment)
 
         def make() -> Vault:

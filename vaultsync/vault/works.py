@@ -60,7 +60,9 @@ class Works:
         census.check_schema(ledger.engine, schema)
         stored = ledger.state(LAST_VERSION)
         last_version = int(stored) if stored else None
-        self.provenance = Provenance(lambda: ledger.engine, lambda: self.identity, lambda: self.picture.context)
+        self.provenance = Provenance(
+            lambda: ledger.engine, lambda: self.identity, lambda: self.picture.context, lambda: self.picture.everybody
+        )
         self.picture = Picture(
             ledger,
             schema,
@@ -68,6 +70,7 @@ class Works:
             last_version=last_version,
             conflicts=self.provenance.candidates,
             device_of=self.provenance.device_named,
+            present=self._present,
         )
         self.desk = Desk(ledger, schema, self.picture, environment, self._after_edit)
         self.syncing = Syncing(
@@ -116,9 +119,13 @@ class Works:
             transaction.set_state(REPAIRED, digest)
 
     # ---- news -------------------------------------------------------------------------------------------------
+    def _present(self, device_id: str) -> bool:
+        return self.identity.has_member(device_id)
+
     def _learn(self, identity: Identity) -> None:
         """The roster grew."""
         self.identity = identity
+        self.picture.devices_changed()
 
     def _after_edit(self, entries: frozenset[str]) -> None:
         self.syncing.nudge()
@@ -134,7 +141,7 @@ class Works:
         self._ledger.refresh()
         if self._ledger.news != self._seen_news:
             self._seen_news = self._ledger.news
-            self.identity = unlocking.load_identity(self._ledger)
+            self._learn(unlocking.load_identity(self._ledger))
             self.bus.tell(Event(EventKind.ELSEWHERE))
 
     def close(self) -> None:

@@ -1,0 +1,149 @@
+"""Where the chains of removed devices end, as far as one exchange knows: the rule is `vaultsync.crypto.revocation`'s.
+
+What counts are places named by the list of devices, and by envelopes whose writers had not heard of the removal. Those
+are remembered: of the envelopes that are stored here when a removal is first seen, and of every one that is opened from
+then on, whether or not it can be applied already.
+
+``said``  JSON: which ended chains were looked for among the stored envelopes, and what envelopes say of them
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from vaultsync.crypto import body as bodies
+from vaultsync.crypto import envelope
+from vaultsync.crypto.keys import EpochKey
+from vaultsync.crypto.revocation import End, Statement, accepted_ends, check_end
+from vaultsync.crypto.roster import Roster
+from vaultsync.errors import Refused, Revoked, UnknownChain, UpdateRequired
+from vaultsync.store import Reading
+from vaultsync.sync import names
+from vaultsync.vault.identity import Identity
+from vaultsync.vault.ledger import Ledger
+
+__all__ = ["Ends"]
+
+SAID: Final = "said"
+_CHANGES: Final = int(envelope.Kind.CHANGES)
+
+
+class Ends:
+    """Not thread-safe: of one exchange."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._roster: Roster | None = None
+        self._searched: frozenset[bytes] = frozenset()
+        self._said: dict[tuple[bytes, int], Statement] = {}
+        self._ends: Mapping[bytes, End] = {}
+
+    def load(self, identity: Identity, epochs: Mapping[bytes, EpochKey]) -> None:
+        """From the store, for what the list of devices says now. Looks through the stored envelopes once a removal."""
+        roster = self._roster = identity.roster
+        if not roster.revoked:
+            self._searched, self._said, self._ends = frozenset(), {}, {}
+            return
+        self._searched, self._said = _unpacked(self._ledger.state(SAID))
+        if not roster.revoked.keys() <= self._searched:
+            with self._ledger.store.read() as reading:
+                self._search(reading, identity, epochs)
+            self._searched |= roster.revoked.keys()
+            self._keep()
+        self._settle()
+
+    def check(self, chain: bytes, seq: int, env_id: bytes | None = None) -> None:
+        """Raises `Revoked` for an envelope past the end; without ``env_id`` as far as its number alone tells."""
+        if chain not in self._ends:
+            return
+        last, name = self._ends[chain]
+        check_end(self._ends, chain, seq, name if env_id is None and seq == last else env_id or b"")
+
+    def past(self, chain: bytes, seq: int) -> bool:
+        """Whether nothing with that number will be applied, by what is known now."""
+        return chain in self._ends and seq > self._ends[chain][0]
+
+    def hear(self, statement: Statement) -> tuple[bytes, ...]:
+        """Take in what an opened envelope says; the chains whose ends moved by it."""
+        if self._roster is None or not self._concerns(statement) or (statement.chain, statement.seq) in self._said:
+            return ()
+        before = self._ends
+        self._note(statement)
+        self._keep()
+        self._settle()
+        return tuple(chain for chain, end in self._ends.items() if before.get(chain) != end)
+
+    def released(self, reading: Reading, chains: tuple[bytes, ...]) -> list[str]:
+        """Names that were set aside as past the end, and are not any more."""
+        found = []
+        for refused in reading.quarantined():
+            place = names.parse_envelope(refused.name)
+            if place is None or place.chain not in chains or not refused.reason.startswith(Revoked.__name__):
+                continue
+            if not self.past(place.chain, place.seq):
+                found.append(refused.name)
+        return found
+
+    # ---- what envelopes say -----------------------------------------------------------------------------------
+    def _search(self, reading: Reading, identity: Identity, epochs: Mapping[bytes, EpochKey]) -> None:
+        for stored in reading.envelopes():
+            if stored.kind != _CHANGES or names.parse_envelope(stored.name) is None:
+                continue
+            with contextlib.suppress(Refused, UpdateRequired, KeyError):  # what does not open now says nothing
+                header, _ = envelope.peek(stored.data)
+                sign_public = identity.roster.sign_public(header.chain_id)
+                epoch = epochs[header.epoch_id]
+                opened = envelope.open_envelope(
+                    stored.data, sign_public=sign_public, epoch=epoch, vault_id=identity.vault_id
+                )
+                body = bodies.decode(opened)
+                self._note(Statement(header.chain_id, header.seq, body.roster_head, body.frontier))
+
+    def _concerns(self, statement: Statement) -> bool:
+        """Whether it names an ended chain, and its writer had not heard that it ended."""
+        roster = self._roster
+        if roster is None:
+            return False
+        for chain in roster.revoked.keys() & statement.frontier.keys():
+            try:
+                if not roster.aware(statement.roster_head, chain):
+                    return True
+            except UnknownChain:
+                return True
+        return False
+
+    def _note(self, statement: Statement) -> None:
+        if self._roster is not None and self._concerns(statement):
+            named = {chain: at for chain, at in statement.frontier.items() if chain in self._roster.revoked}
+            self._said[statement.chain, statement.seq] = statement._replace(frontier=named)
+
+    def _settle(self) -> None:
+        if self._roster is not None:
+            self._ends = accepted_ends(self._roster, self._said.values())
+
+    def _keep(self) -> None:
+        with self._ledger.write() as transaction:
+            transaction.set_state(SAID, _packed(self._searched, self._said.values()))
+
+
+def _packed(searched: frozenset[bytes], said: Iterable[Statement]) -> bytes:
+    rows = [
+        [one.chain.hex(), one.seq, one.roster_head.hex(), [[c.hex(), n, e.hex()] for c, (n, e) in one.frontier.items()]]
+        for one in said
+    ]
+    return json.dumps({"searched": sorted(chain.hex() for chain in searched), "said": rows}).encode()
+
+
+def _unpacked(data: bytes | None) -> tuple[frozenset[bytes], dict[tuple[bytes, int], Statement]]:
+    if data is None:
+        return frozenset(), {}
+    stored = json.loads(data)
+    unhex = bytes.fromhex
+    said = {}
+    for chain, seq, head, frontier in stored["said"]:
+        named = {unhex(c): (n, unhex(e)) for c, n, e in frontier}
+        said[unhex(chain), seq] = Statement(unhex(chain), seq, unhex(head), named)
+    return frozenset(map(unhex, stored["searched"])), said

@@ -1,0 +1,124 @@
+"""Hearing of changes to the list of devices: one transaction in which nothing comes between knowing and saying.
+
+When a device was removed, others must be told how far this one had applied it *before* it applies anything more. So the
+entries, this device's word on how far the ended chains are applied (its ack) and the keys that somebody lacks are
+stored together; all of them are published with the next exchange, before any envelope.
+
+``removed/<device>``  JSON, for every removed device: when this one heard of it, the heads of the document then, and by
+                      chain the last change that arrived later under a key which the removed device has, too
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from vaultsync.crypto.roster import Roster
+from vaultsync.errors import BadSeal, UpdateRequired
+from vaultsync.store import Reading
+from vaultsync.vault.identity import ROSTER, Identity
+from vaultsync.vault.ledger import Ledger, Transaction
+from vaultsync.vault.parcels import Parcel, tips
+
+__all__ = ["Heard", "applied", "due", "hear", "heard_of", "note_late"]
+
+REMOVED: Final = "removed/"
+"""Prefix of the names under which it is stored what was so when a removal was heard of; the device's id follows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What was so when this device heard of a removal. ``heads`` and ``late`` (by chain) are hashes of changes."""
+
+    ms: int
+    heads: tuple[bytes, ...]
+    late: dict[bytes, bytes] = field(default_factory=dict)
+
+    @property
+    def shared(self) -> tuple[bytes, ...]:
+        """Heads of everything that the removed device may have read."""
+        return tuple(sorted({*self.heads, *self.late.values()}))
+
+    def to_bytes(self) -> bytes:
+        late = {chain.hex(): change.hex() for chain, change in sorted(self.late.items())}
+        return json.dumps({"ms": self.ms, "heads": [head.hex() for head in self.heads], "late": late}).encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Heard:
+        stored = json.loads(data)
+        late = {bytes.fromhex(chain): bytes.fromhex(change) for chain, change in stored["late"].items()}
+        return cls(stored["ms"], tuple(map(bytes.fromhex, stored["heads"])), late)
+
+
+def applied(reading: Reading, identity: Identity) -> dict[bytes, tuple[int, bytes]]:
+    """How far every chain is applied here: chain -> (seq, env_id)."""
+    return {chain: (tip.seq, tip.env_id) for chain, tip in tips(reading, identity).items()}
+
+
+def due(identity: Identity) -> bool:
+    """Whether this device has something to say or to give, though no entry is new."""
+    roster, own = identity.roster, identity.keys.public.id
+    return own in roster.members and (roster.ack_due(own) or bool(roster.ungranted - {own}))
+
+
+def hear(transaction: Transaction, identity: Identity, entries: Iterable[bytes], *, now_ms: int) -> Identity:
+    """Store what is new of ``entries``, acknowledge what ended and give keys that are lacking; who this device is then.
+
+    What a later version wrote keeps this one from writing; it is stored all the same.
+    """
+    before = identity.roster
+    roster = before.merge(entries)
+    for device in sorted(roster.former.keys() - before.former.keys()):
+        if not roster.former[device].recovery:
+            _note_removal(transaction, device, now_ms)
+    with contextlib.suppress(UpdateRequired):
+        roster = _answered(roster, transaction, identity)
+    for entry in roster.log:
+        if not before.knows(entry.hash):
+            transaction.set_state(ROSTER + entry.hash.hex(), entry.data)
+    return identity.with_entries(roster)
+
+
+def _answered(roster: Roster, transaction: Transaction, identity: Identity) -> Roster:
+    own = identity.keys.public.id
+    if own not in roster.members:
+        return roster
+    if roster.ack_due(own):
+        roster, _ = roster.ack(identity.keys, applied(transaction.store, identity.with_entries(roster)))
+    if roster.ungranted - {own}:
+        with contextlib.suppress(BadSeal):  # granted a false key: nothing to give
+            if (given := roster.grant_missing(identity.keys)) is not None:
+                roster, _ = given
+    return roster
+
+
+# ---- what a removed device may have read --------------------------------------------------------------------------
+def _note_removal(transaction: Transaction, device: bytes, now_ms: int) -> None:
+    name = REMOVED + device.hex()
+    if transaction.state(name) is None:
+        transaction.set_state(name, Heard(now_ms, transaction.engine.heads).to_bytes())
+
+
+def note_late(transaction: Transaction, identity: Identity, parcel: Parcel) -> None:
+    """An envelope is applied: removed devices that have its key may have read it, too."""
+    roster = identity.roster
+    if not parcel.changes:
+        return
+    for device, member in roster.former.items():
+        if member.recovery or parcel.header.epoch_id not in roster.reach(device):
+            continue
+        name = REMOVED + device.hex()
+        if (stored := transaction.state(name)) is None:
+            continue
+        heard = Heard.from_bytes(stored)
+        heard.late[parcel.header.chain_id] = parcel.changes[-1].hash
+        transaction.set_state(name, heard.to_bytes())
+
+
+def heard_of(ledger: Ledger, device: bytes) -> Heard | None:
+    """What was so when this device heard that one was removed; ``None`` when it heard before it was a member."""
+    stored = ledger.state(REMOVED + device.hex())
+    return None if stored is None else Heard.from_bytes(stored)
