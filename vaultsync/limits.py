@@ -29,6 +29,9 @@ MAX_OP_COUNTER: Final = 1 << 31
 MAX_SAFE_INT: Final = 1 << 53
 """Integers beyond this are stored as F64: JavaScript readers of the same vault could not hold them."""
 
+MAX_FORK_STATES: Final = 256
+"""Ways of having known less of forked chains that are tried to understand a change; eight forks of one vault fit."""
+
 # ---- schema -----------------------------------------------------------------------------------------------------
 MAX_NAME_CHARS: Final = 64
 """Names of types and fields."""

@@ -1,0 +1,113 @@
+"""Copies of one device that both wrote: everybody computes the same document, and nothing is lost.
+
+VAULTSYNC_CLONES=20000 pytest tests/document/test_transplant.py -k histories -s      a long run
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+
+import pytest
+
+from tests.document.clones import Beginning, Replica, World, actor_of, play
+from vaultsync.document.engine import Edit, Engine
+from vaultsync.document.layout import ENTRIES, new_ulid
+from vaultsync.document.transplant import resolve
+from vaultsync.schema.cells import trashed
+
+HISTORIES = int(os.environ.get("VAULTSYNC_CLONES", "120"))
+SEED = int(os.environ.get("VAULTSYNC_SEED", "1"))
+
+
+def check(world: World, seed: int) -> tuple[int, int]:
+    world.settle()
+    heads = {replica.engine.heads for replica in world.replicas}
+    assert len(heads) == 1, f"seed {seed}: different documents of the same changes"
+    for replica in world.replicas:
+        assert not replica.resolution.waiting, f"seed {seed}: {replica.name} waits for what nobody has"
+        assert not replica.resolution.refused, f"seed {seed}: {replica.name} refuses what an honest device wrote"
+    engine = world.replicas[0].engine
+    assert Engine.verify_snapshot(engine.save(), engine.heads)
+    for (entry, key), value in world.told.items():
+        row = engine.read(ENTRIES, entry)
+        assert row is not None and row.get(key, "gone") == value, f"seed {seed}: {key} of {entry} is lost"
+    for entry, row in engine.read_all():
+        assert trashed(row) == world.trashed(entry), f"seed {seed}: {entry} is in the wrong place"
+    return len(world.replicas[0].resolution.moved), len(world.replicas[0].wire)
+
+
+def test_histories_of_copies_come_to_one_document() -> None:
+    moved = changes = forked = 0
+    for seed in range(SEED, SEED + HISTORIES):
+        world = play(seed)
+        one, all_ = check(world, seed)
+        moved, changes, forked = moved + one, changes + all_, forked + bool(one)
+    print(f"{HISTORIES} histories, {forked} with forks, {changes} changes, {moved} made anew; seeds from {SEED}")
+    assert forked > HISTORIES // 3
+
+
+def two_clones() -> tuple[Replica, Replica, str]:
+    """A device and its copy, which share one entry; the copy's branch is the one that gives way."""
+    founder = Replica("founder", actor_of("founder", 0), {})
+    entry = new_ulid(1, random.Random(0).randbytes)
+    mine = f"$edited/{founder.actor.hex()}"
+    founder.write([Edit(ENTRIES, entry, "title", "GitHub"), Edit(ENTRIES, entry, mine, 10)])
+    copy = Replica("copy", founder.actor, founder.wire)
+    for number in range(100):  # until the hashes fall as wanted
+        one, two = (Replica(replica.name, replica.actor, replica.wire) for replica in (founder, copy))
+        kept = one.write([Edit(ENTRIES, entry, "username", "ann"), Edit(ENTRIES, entry, mine, 20)])
+        made = two.write([Edit(ENTRIES, entry, "password", f"{number}"), Edit(ENTRIES, entry, mine, 30)])
+        if kept < made:
+            return one, two, entry
+    raise AssertionError("unlikely")
+
+
+def test_the_smaller_hash_stays_and_the_other_branch_is_made_anew() -> None:
+    one, two, entry = two_clones()
+    (kept,) = (change for change in one.wire.values() if change.hash not in two.wire)
+    (made,) = (change for change in two.wire.values() if change.hash not in one.wire)
+    one.pull(two)
+    images = one.resolution.images
+    assert images[kept.hash] == kept
+    assert images[made.hash].actor not in (made.actor, kept.actor)
+    assert (images[made.hash].seq, images[made.hash].deps) == (1, made.deps)
+    assert one.resolution.contested == {made.actor}
+    row = one.engine.read(ENTRIES, entry)
+    assert row is not None
+    assert (row["title"], row["username"], row["password"]) == ("GitHub", "ann", made.ops[0].value)
+    assert row[f"$edited/{kept.actor.hex()}"] == 20
+    assert row[f"$edited/{images[made.hash].actor.hex()}"] == 30
+
+
+def test_who_lost_its_branch_goes_on_under_another_name_and_who_kept_it_does_not() -> None:
+    one, two, _ = two_clones()
+    actor = one.actor
+    one.pull(two)
+    two.pull(one)
+    assert one.actor == actor
+    assert two.actor != actor
+
+
+def test_a_deletion_that_saw_one_branch_does_not_cover_the_other() -> None:
+    one, two, entry = two_clones()
+    third = Replica("third", actor_of("third", 0), two.wire)
+    row = third.engine.read(ENTRIES, entry) or {}
+    vector = json.dumps({key[8:]: value for key, value in row.items() if key.startswith("$edited/")})
+    third.write([Edit(ENTRIES, entry, f"$deleted/{third.actor.hex()}", vector)])
+    assert trashed(third.engine.read(ENTRIES, entry) or {})
+    third.pull(one)
+    assert not trashed(third.engine.read(ENTRIES, entry) or {})
+    one.pull(third)
+    assert one.engine.heads == third.engine.heads
+
+
+def test_nothing_forks_and_nothing_is_made_anew() -> None:
+    founder = Replica("founder", actor_of("founder", 0), {})
+    world = World(3)
+    for _ in range(20):
+        world.edit(world.replicas[0])
+    found = resolve(world.replicas[0].wire.values(), Beginning())
+    assert (found.moved, found.contested, found.waiting, found.refused) == (frozenset(), frozenset(), {}, {})
+    assert founder.resolution.images == {}
