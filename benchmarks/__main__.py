@@ -21,6 +21,8 @@ def _arguments(given: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--peers", default=",".join(peers.NAMES), help="default: %(default)s")
     parser.add_argument("--operations", default=OPERATIONS, help="default: %(default)s; memory comes with B, C and D")
     parser.add_argument("--repeat", type=int, default=3, help="runs of each operation; medians are reported")
+    parser.add_argument("--edits", type=int, default=200, help="single edits that D and E take the mean of")
+    parser.add_argument("--many", type=int, default=1000, help="edits that travel together in F")
     parser.add_argument("--budget", type=float, default=300, help="seconds that one run may take (default: 300)")
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--folder", type=Path, help="where the vaults lie meanwhile (default: the temporary files)")
@@ -65,6 +67,8 @@ def _measure(arguments: argparse.Namespace) -> Results:
             results,
             folder,
             seed=arguments.seed,
+            edits=arguments.edits,
+            many=arguments.many,
             repeat=arguments.repeat,
             budget=arguments.budget,
             say=lambda line: print(line, file=sys.stderr, flush=True),

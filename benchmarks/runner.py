@@ -79,11 +79,20 @@ class Runner:
     """Measures into ``results``; what lies on disk is below ``folder`` and removed as it goes."""
 
     def __init__(
-        self, results: Results, folder: Path, *, seed: int, repeat: int, budget: float, say: Callable[[str], None]
+        self,
+        results: Results,
+        folder: Path,
+        *,
+        seed: int,
+        edits: int,
+        many: int,
+        repeat: int,
+        budget: float,
+        say: Callable[[str], None],
     ) -> None:
         self.results = results
         self._folder = folder
-        self._seed = seed
+        self._given = {"seed": seed, "edits": edits, "many": many}
         self._repeat = repeat
         self._budget = budget
         self._say = say
@@ -142,7 +151,7 @@ class Runner:
         """Where the child finds what. Operations that write get copies, so that each begins from the same bytes."""
         home = self._folder / str(n) / name
         base, scratch, joined = home / "base", home / "scratch", home / "joined"
-        spec = {"peer": name, "operation": operation, "n": n, "seed": self._seed, "folder": str(base)}
+        spec = {"peer": name, "operation": operation, "n": n, "folder": str(base), **self._given}
         imported = self.results.cell(n, name, "A")
         if operation == "A":
             shutil.rmtree(base, ignore_errors=True)

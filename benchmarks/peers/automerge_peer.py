@@ -13,7 +13,7 @@ from typing import Any
 from automerge import core
 
 from benchmarks.peers.files import Log, put_durably
-from benchmarks.peers.port import Listed, nothing
+from benchmarks.peers.port import Listed, Peer, nothing
 from benchmarks.workload import LOGIN, Row
 
 _SNAPSHOT, _LOG = "snapshot.bin", "changes.bin"
@@ -117,7 +117,7 @@ class _Pair:
         pass
 
 
-class _Peer:
+class _Peer(Peer):
     name = "automerge"
     title = "automerge itself"
     packages = ("automerge",)

@@ -9,7 +9,7 @@ from typing import Any
 import msgpack
 
 from benchmarks.peers.files import Sealer, put_durably
-from benchmarks.peers.port import Listed, Pair, nothing
+from benchmarks.peers.port import Listed, Pair, Peer, nothing
 from benchmarks.workload import Row
 
 _FILE = "vault.bin"
@@ -43,11 +43,11 @@ class _Handle:
         self._rows = {}
 
 
-class _Peer:
+class _Peer(Peer):
     name = "msgpack"
     title = "msgpack + AES-GCM, one file"
     packages = ("msgpack", "cryptography")
-    operations = "ABCDH"
+    operations = "ABCD"
     note = "no merging; every edit writes the whole file"
 
     def create(self, folder: Path, rows: Sequence[Row]) -> Callable[[], None]:

@@ -93,6 +93,10 @@ class Peer(Protocol):
     operations: str
     note: str
 
+    def prepare(self) -> None:
+        """Whatever has to be derived before a new vault can be made. Not timed."""
+        return
+
     def create(self, folder: Path, rows: Sequence[Row]) -> Callable[[], None]:
         """Import everything into a new vault in an empty folder, durably, in one batch. What is returned closes it."""
         ...

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers.port import Listed, Pair, nothing
+from benchmarks.peers.port import Listed, Pair, Peer, nothing
 from benchmarks.workload import CARD, LOGIN, NOTE, Row
 
 _FIELDS = {
@@ -59,7 +59,7 @@ class _Handle:
         self._db.close()
 
 
-class _Peer:
+class _Peer(Peer):
     name = "sqlite"
     title = "plain sqlite3"
     packages = ()

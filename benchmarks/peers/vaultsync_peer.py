@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import vaultsync as vs
-from benchmarks.peers.port import KEY, Listed
+from benchmarks.peers.port import KEY, Listed, Peer
 from benchmarks.workload import CARD, LOGIN, NOTE, Row
 from vaultsync.crypto.primitives import WEAK_FOR_TESTS
 from vaultsync.importers.records import Record
@@ -144,7 +144,7 @@ class _Pair:
         self._right.close()
 
 
-class _Peer:
+class _Peer(Peer):
     name = "vaultsync"
     title = "VaultSync"
     packages = ("vaultsync",)
