@@ -14,7 +14,7 @@ import random
 from collections.abc import Sequence
 
 from vaultsync.document.changes import Change, OpId, Scalar, decode
-from vaultsync.document.engine import DELETED, Edit, Engine
+from vaultsync.document.engine import Edit, Engine
 from vaultsync.document.layout import ENTRIES, GENESIS_HASH, new_ulid
 from vaultsync.document.transplant import Resolution, resolve
 
@@ -39,6 +39,9 @@ class Replica:
         self.actor = actor
         self.lives = 0
         self.wire = dict(wire)
+        self.last: Change | None = max(
+            (c for c in wire.values() if c.actor == actor), key=lambda c: c.seq, default=None
+        )
         self.resolution: Resolution
         self.engine: Engine
         self.rebuild()
@@ -49,17 +52,16 @@ class Replica:
         images = {image.hash: image for image in self.resolution.images.values()}
         ordered = sorted(images.values(), key=lambda change: (change.start_op, change.hash))
         self.engine.apply(ordered)  # through the gate
-        if any(change.actor == self.actor and self.resolution.images[hash] != change
-               for hash, change in self.wire.items() if hash in self.resolution.images):  # fmt: skip
-            self.renew()
+        if self.last is not None and self.engine.own_changes(self.actor, self.last.seq - 1) != [self.last.chunk]:
+            self.renew()  # what it wrote last is made anew, or somebody else went on after it
 
     def renew(self) -> None:
         self.lives += 1
-        self.actor = actor_of(self.name, self.lives)
+        self.actor, self.last = actor_of(self.name, self.lives), None
 
     def write(self, edits: Sequence[Edit]) -> bytes:
         (change,) = self.engine.commit(self.actor, edits)
-        self.wire[change.hash] = decode(change.chunk)
+        self.last = self.wire[change.hash] = decode(change.chunk)
         return change.hash
 
     def pull(self, other: Replica, rng: random.Random | None = None) -> None:
