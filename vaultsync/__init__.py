@@ -82,12 +82,11 @@ if TYPE_CHECKING:
     from vaultsync.vault.desk import Quota
     from vaultsync.vault.devices import DeviceInfo
     from vaultsync.vault.events import Event, EventKind
-    from vaultsync.vault.exchange import Progress
     from vaultsync.vault.pairing import Pairing
     from vaultsync.vault.pairing import Stage as PairingStage
     from vaultsync.vault.provenance import Revision
-    from vaultsync.vault.syncing import State
-    from vaultsync.vault.syncing import Status as SyncStatus
+    from vaultsync.vault.standing import MirrorStatus, Progress, State
+    from vaultsync.vault.standing import Status as SyncStatus
     from vaultsync.vault.upgrade import TypePlan, UpgradePlan
     from vaultsync.vault.vault import Vault
     from vaultsync.view.entry import Conflict, Entry, Status
@@ -120,11 +119,10 @@ _HOMES = {
     "vaultsync.sync.report": ("Finding", "FindingKind", "SyncReport", "Waiting"),
     "vaultsync.importers": ("ImportReport", "Record"),
     "vaultsync.view.notices": ("Notice",),
-    "vaultsync.vault.exchange": ("Progress",),
     "vaultsync.vault.desk": ("Quota",),
     "vaultsync.vault.pairing": ("Pairing", "PairingStage"),
     "vaultsync.vault.provenance": ("Revision",),
-    "vaultsync.vault.syncing": ("State", "SyncStatus"),
+    "vaultsync.vault.standing": ("MirrorStatus", "Progress", "State", "SyncStatus"),
     "vaultsync.vault.upgrade": ("TypePlan", "UpgradePlan"),
     "vaultsync.vault.vault": ("Vault",),
     "vaultsync.view.picture": ("View",),
@@ -177,6 +175,7 @@ __all__ = [
     "MalformedChange",
     "MalformedEnvelope",
     "MalformedRoster",
+    "MirrorStatus",
     "MissingDependencies",
     "NotConnected",
     "NotEditable",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Final
+from typing import Final, Protocol
 
 from vaultsync import limits
 from vaultsync.crypto.blob import blob_id, open_blob, seal_blob
@@ -16,7 +16,6 @@ from vaultsync.errors import (
     UsageError,
     WrongKind,
 )
-from vaultsync.remote.port import Remote
 from vaultsync.schema.kinds import FileRef, file
 from vaultsync.schema.types import Field, Schema
 from vaultsync.store import Writing
@@ -31,6 +30,14 @@ __all__ = ["BLOB", "attach", "read_attachment"]
 
 BLOB: Final = 16
 """The kind under which a sealed attachment is kept among the envelopes; on no envelope's header."""
+
+
+class Source(Protocol):
+    """Where an attachment is fetched from that is not on this device."""
+
+    def fetch(self, name: str) -> bytes:
+        """The object under a name. Raises `NotConnected`, `ObjectMissing`, `RemoteError`."""
+        ...
 
 
 def attach(
@@ -76,9 +83,7 @@ def _field(schema: Schema, entry: Entry, field: str | None) -> str:
     return active[0]
 
 
-def read_attachment(
-    ledger: Ledger, identity: Identity, remote: Remote | None, entry: Entry, reference: FileRef
-) -> bytes:
+def read_attachment(ledger: Ledger, identity: Identity, source: Source, entry: Entry, reference: FileRef) -> bytes:
     """The contents, from this device or else from the remote. Raises `ObjectMissing` while no device sent them yet,
     `NotConnected`, `RemoteError`, and `Refused` when what the remote serves is not that file."""
     blob = bytes.fromhex(reference.id)
@@ -90,10 +95,12 @@ def read_attachment(
         held = reading.envelope(name)
     if held is not None:
         return _opened(held.data, reference, identity)
-    if remote is None:
-        raise NotConnected(f"the file {reference.name!r} is not on this device: connect the vault to fetch it")
     try:
-        sealed = remote.get(name)
+        sealed = source.fetch(name)
+    except NotConnected:
+        raise NotConnected(
+            f"the file {reference.name!r} is not on this device: connect the vault to fetch it"
+        ) from None
     except ObjectMissing:
         raise ObjectMissing(
             f"the file {reference.name!r} has not arrived on the remote yet: the device that attached it sends it "

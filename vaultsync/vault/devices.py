@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from vaultsync.vault.exchange import HEARD
 from vaultsync.vault.identity import Identity
 from vaultsync.vault.ledger import Ledger
+from vaultsync.vault.standing import Heard
 from vaultsync.view.context import Device
 
-__all__ = ["DeviceInfo", "devices"]
+__all__ = ["DeviceInfo", "devices", "heard"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,3 +55,12 @@ def devices(identity: Identity, census: Iterable[Device], ledger: Ledger) -> tup
             )
         )
     return tuple(sorted(found, key=lambda device: (not device.this, device.name.lower(), device.id)))
+
+
+def heard(identity: Identity, census: Iterable[Device], ledger: Ledger) -> tuple[Heard, ...]:
+    """When each other device was last heard from."""
+    return tuple(
+        Heard(device.id, device.name, device.heard_ms)
+        for device in devices(identity, census, ledger)
+        if not device.this
+    )

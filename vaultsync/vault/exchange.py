@@ -21,7 +21,7 @@ from vaultsync.errors import (
     VaultClosed,
 )
 from vaultsync.remote.port import Remote
-from vaultsync.store import Envelope
+from vaultsync.store import Envelope, Writing
 from vaultsync.sync import events as ev
 from vaultsync.sync import names
 from vaultsync.sync.core import Core
@@ -34,6 +34,7 @@ from vaultsync.vault.identity import Identity
 from vaultsync.vault.ledger import Ledger, Transaction
 from vaultsync.vault.parcels import Incomplete, Parcel, open_parcel, pack_own, tips
 from vaultsync.vault.rosters import Rosters
+from vaultsync.vault.standing import Progress
 
 __all__ = ["HEARD", "Exchange", "Progress"]
 
@@ -44,16 +45,6 @@ SEALED = "sealed/"
 """State, by chain: epoch and roster head of the last envelope that was applied here."""
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a running sync is: envelopes and bytes so far."""
-
-    sent: int
-    received: int
-    bytes_sent: int
-    bytes_received: int
-
-
 @dataclass
 class _Tally:
     """What one pass did so far."""
@@ -62,6 +53,10 @@ class _Tally:
     received: int = 0
     bytes_sent: int = 0
     bytes_received: int = 0
+    blobs: int = 0
+    to_send: int | None = None
+    to_receive: int | None = None
+    bytes_to_send: int | None = None
     entries: set[str] = field(default_factory=set)
     quarantined: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
@@ -118,8 +113,9 @@ class Exchange:
             if not receive_only:
                 self._rosters.put(missing)
                 self._rosters.put_account()
-                self._put_blobs(stop)
                 self._pack(core)
+                self._count_sends()
+                self._put_blobs(stop)
             self._list(core)
             self._work_off(core, stop)
             if not receive_only and self._pack(core):  # what came in was put right where it did not fit: send that too
@@ -128,6 +124,9 @@ class Exchange:
             self.forget()  # what was handed out has no outcome: begin anew from the store
             raise
         tally = self._tally
+        if tally.sent or tally.blobs or tally.received:
+            tally.to_send, tally.to_receive = tally.sent + tally.blobs, tally.received
+            self._report_progress()
         return SyncReport(
             tally.sent,
             tally.received,
@@ -227,6 +226,14 @@ class Exchange:
                 self._put(name, stored.data)
                 with self._ledger.store.write() as writing:
                     writing.mark_delivered(self.remote_id, name)
+                self._tally.blobs += 1
+                self._report_progress()
+
+    def _count_sends(self) -> None:
+        """What this pass has to send, as far as it is known before anything was received."""
+        with self._ledger.store.read() as reading:
+            sizes = [len(waiting.data) for waiting in reading.undelivered(self.remote_id)]
+        self._tally.to_send, self._tally.bytes_to_send = len(sizes), sum(sizes)
 
     def _put(self, name: str, data: bytes) -> None:
         self.remote.put(name, data)
@@ -234,8 +241,15 @@ class Exchange:
 
     # ---- envelopes --------------------------------------------------------------------------------------------
     def _list(self, core: Core) -> None:
+        tips, new = core.tips(), 0
         for prefix in core.prefixes():
-            core.receive(ev.Listed(prefix, self.remote.list(prefix)))
+            listed = self.remote.list(prefix)
+            chain = names.chain_of_prefix(self._identity.vault_id, prefix)
+            tip = tips.get(chain) if chain is not None else None
+            first = f"{prefix}{(tip.seq if tip else 0) + 1:012d}"
+            new += sum(name >= first for name in listed)
+            core.receive(ev.Listed(prefix, listed))
+        self._tally.to_receive = new
 
     def _carry_out(self, core: Core, decision: ev.Decision, stop: threading.Event | None) -> None:
         self._tally.findings += decision.findings
@@ -255,7 +269,7 @@ class Exchange:
 
     def _compare(self, core: Core, chain: bytes) -> None:
         with self._ledger.store.read() as reading:
-            held = [envelope.name for envelope in reading.envelopes(chain)]
+            held = sorted(reading.names(names.chain_prefix(self._identity.vault_id, chain)))
             undelivered = {envelope.name for envelope in reading.undelivered(self.remote_id)}
         core.receive(ev.Holds(chain, held, [name for name in held if name in undelivered]))
 
@@ -332,6 +346,8 @@ class Exchange:
                         parcel.name, unit.chain, header.seq, parcel.env_id, header.kind, parcel.data, False
                     )
                     note_late(transaction, self._identity, parcel)
+                    for other in self._others(transaction.store):
+                        transaction.store.mark_undelivered(other, parcel.name)
                 transaction.set_state(HEARD + unit.chain.hex(), str(parcels[-1].body.wall_ms).encode())
                 touched = frozenset(transaction.touches.entries)
         except (Refused, MissingDependencies) as error:
@@ -359,7 +375,21 @@ class Exchange:
 
     def _report_progress(self) -> None:
         tally = self._tally
-        self._progress(Progress(tally.sent, tally.received, tally.bytes_sent, tally.bytes_received))
+        self._progress(
+            Progress(
+                tally.sent + tally.blobs,
+                tally.received,
+                tally.bytes_sent,
+                tally.bytes_received,
+                tally.to_send,
+                tally.to_receive,
+                tally.bytes_to_send,
+            )
+        )
+
+    def _others(self, writing: Writing) -> list[str]:
+        """The vault's other remotes: what is applied from this one, they may lack."""
+        return [other for other in writing.remotes() if other != self.remote_id]
 
     def close(self) -> None:
         self.remote.close()

@@ -138,6 +138,7 @@ class Ledger:
         self._engine: Engine | None = None
         self._position = 0
         self._touches = Touches(everything=True)
+        self._elsewhere = Touches()
 
     # ---- the document -----------------------------------------------------------------------------------------
     @property
@@ -233,6 +234,12 @@ class Ledger:
             taken, self._touches = self._touches, Touches()
             return taken
 
+    def take_elsewhere(self) -> Touches:
+        """What other processes changed since the last call, as far as it was seen, and forget it."""
+        with self.lock:
+            taken, self._elsewhere = self._elsewhere, Touches()
+            return taken
+
     @contextmanager
     def write(self) -> Iterator[Transaction]:
         """One transaction. Nothing that was done in it is visible or stored when the block or the COMMIT raises."""
@@ -265,6 +272,7 @@ class Ledger:
         """Apply the rows that other processes added since our position."""
         last = reading.position()
         if self._engine is None or self._engine.dirty or reading.floor() > self._position:
+            self._elsewhere.everything |= last != self._position
             self._load(reading)  # not in memory, or the rows between were folded into a snapshot
         elif last != self._position:
             try:
@@ -272,7 +280,9 @@ class Ledger:
             except BadSeal:
                 self._load(reading)  # says what is damaged
                 return
-            self._touches.add(self._engine.apply(chunks).touched)
+            touched = self._engine.apply(chunks).touched
+            self._touches.add(touched)
+            self._elsewhere.add(touched)
             self._position = last
 
     # ---- sealed state -----------------------------------------------------------------------------------------

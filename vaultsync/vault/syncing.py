@@ -1,84 +1,87 @@
-"""Syncing as the vault sees it: which remote, whose turn, automatic or not, and how it went."""
+"""Syncing as the vault sees it: which remotes, whose turn, automatic or not, and how it went.
+
+One remote is primary; mirrors hold the same objects. What is applied from one is sent to the others, own or not, so
+each of them alone keeps devices going. Passes are made one at a time, whatever the number of remotes.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from enum import Enum
-from typing import Final
+from typing import Final, NamedTuple
 
-from vaultsync.errors import DeviceRemoved, NotConnected, RemoteError, RemoteRefused, StoreBusy, VaultClosed
+from vaultsync.errors import (
+    NotConnected,
+    ObjectMissing,
+    RemoteError,
+    StoreBusy,
+    UnsupportedRemote,
+    UsageError,
+    VaultClosed,
+    VaultSyncError,
+)
 from vaultsync.remote import Remote
 from vaultsync.sync import names
-from vaultsync.sync.report import Finding, SyncReport, Waiting
+from vaultsync.sync.report import Finding, SyncReport
 from vaultsync.vault.background import Background
 from vaultsync.vault.environment import Environment
-from vaultsync.vault.exchange import Exchange, Progress
+from vaultsync.vault.exchange import Exchange
 from vaultsync.vault.identity import Identity
 from vaultsync.vault.ledger import Ledger
+from vaultsync.vault.links import Link
 from vaultsync.vault.reaching import create_remote, reach
+from vaultsync.vault.standing import Heard, MirrorStatus, Progress, State, Status
 
 __all__ = ["State", "Status", "Syncing"]
 
 REMOTE = "remote"
+MIRRORS = "mirrors"
 AUTO = "auto_sync"
 LAST_SYNC = "last_sync"
 NOTE_MS: Final = 10 * 60_000
 """A successful pass without news is noted again after this long."""
 LOCK_SECONDS: Final = 30.0
-"""How long ``vault.sync()`` waits for another process of this device that is syncing."""
-CLOSE_SECONDS: Final = 1.0
+"""How long ``vault.sync()`` waits for another thread or process of this device that is syncing."""
+CLOSE_SECONDS: Final = 0.5
 """How long closing waits for a pass that talks to a remote, after its thread was told to stop."""
-
-
 _BUSY: Final = "another program is syncing this vault; what it fetches shows up here, try again in a moment"
+_BEST: Final = (State.UP_TO_DATE, State.SYNCING, State.BEHIND, State.MANUAL)
 
 
-class State(Enum):
-    """In one word, for an icon."""
+class _Settings(NamedTuple):
+    """What is stored of how the vault syncs."""
 
-    NOT_CONNECTED = "not connected"
-    MANUAL = "automatic sync is off"
-    SYNCING = "syncing"
-    UP_TO_DATE = "up to date"
-    BEHIND = "behind"
-    OFFLINE = "offline"
-    REFUSED = "refused"
-    AWAITING_KEY = "a key is awaited"
-    """Another device has to sync once: what is edited here waits for the key that it hands over."""
-    REMOVED = "this device was removed from the vault"
+    url: str | None
+    mirrors: tuple[str, ...]
+    auto: bool
+
+    @classmethod
+    def load(cls, ledger: Ledger) -> _Settings:
+        remote, mirrors, auto = (ledger.state(name) for name in (REMOTE, MIRRORS, AUTO))
+        url = json.loads(remote)["url"] if remote else None
+        return cls(url, tuple(json.loads(mirrors)) if mirrors else (), auto is None or auto == b"1")
+
+    def save(self, ledger: Ledger) -> None:
+        with ledger.write() as transaction:
+            transaction.set_state(REMOTE, json.dumps({"url": self.url}).encode() if self.url is not None else None)
+            transaction.set_state(MIRRORS, json.dumps(self.mirrors).encode() if self.mirrors else None)
+            transaction.set_state(AUTO, b"1" if self.auto else b"0")
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
-    """How syncing stands. ``pending`` counts own envelopes and unpacked changes the remote lacks; ``message`` is for
-    a person."""
+class Told(NamedTuple):
+    """Whom a vault's syncing tells what, each under no lock. ``merged``: ids of entries; ``learned``: the roster grew;
+    ``refresh`` is to look at what other processes of this device wrote; ``changed``: the status may have."""
 
-    state: State
-    remote: str | None
-    auto_sync: bool
-    pending: int
-    last_sync_ms: int | None
-    waiting: tuple[Waiting, ...] = ()
-    findings: tuple[Finding, ...] = ()
-    quarantined: int = 0
-    message: str = ""
-    needs_rotation: bool = False
-    """Devices were removed at the same time from two places: one of them may still read what is written now. Password
-    and recovery code end that: `Vault.rotate`."""
-
-    def __str__(self) -> str:
-        parts = [self.state.value]
-        if self.remote:
-            parts.append(f"with {self.remote}")
-        if self.pending:
-            parts.append(f"{self.pending} to send")
-        if self.message:
-            parts.append(self.message)
-        return ", ".join(parts)
+    learned: Callable[[Identity], None]
+    merged: Callable[[frozenset[str]], None]
+    refresh: Callable[[], None]
+    changed: Callable[[], None]
+    progress: Callable[[Progress], None]
+    found: Callable[[Finding], None]
 
 
 class Syncing:
@@ -90,183 +93,266 @@ class Syncing:
         environment: Environment,
         *,
         load_identity: Callable[[], Identity],
-        learned: Callable[[Identity], None],
-        merged: Callable[[frozenset[str]], None],
-        refresh: Callable[[], None],
-        changed: Callable[[], None],
+        told: Told,
+        identity: Callable[[], Identity],
+        heard: Callable[[], tuple[Heard, ...]] = lambda: (),
         opener: Callable[[str], Remote] = reach,
         background: bool = True,
     ) -> None:
-        """Without ``background`` no thread is ever started: syncing happens only in `run`."""
+        """Without ``background`` no thread is ever started: syncing happens only in `run`. ``load_identity`` reads it
+        from the store, ``identity`` is what was read last; ``heard`` tells the other devices."""
         self._ledger = ledger
         self._environment = environment
         self._load_identity = load_identity
-        self._learned = learned
-        self._merged = merged
-        self._refresh = refresh
-        self._changed = changed
+        self._told = told
+        self._identity = identity
+        self._heard = heard
         self._open = opener
-        self._lock = threading.Lock()  # one pass at a time in this process
-        self._exchange: Exchange | None = None
+        self._passing = threading.Lock()  # one pass at a time in this process
+        self._setup = threading.RLock()  # which remotes there are, and the thread; held for moments only
         self._background: Background | None = None
         self._may_run_in_background = background
-        self._report: SyncReport | None = None
         self._findings: tuple[Finding, ...] = ()
-        self._error: RemoteError | DeviceRemoved | None = None
-        self._running = False
         self._closed = False
         last = ledger.state(LAST_SYNC)
         self._last_ms: int | None = int(last) if last else None
         self.progress: Callable[[Progress], None] = lambda progress: None
         """Called with how far a running pass is; set it before a long transfer."""
-        stored = ledger.state(REMOTE)
-        self._url: str | None = json.loads(stored)["url"] if stored else None
-        auto = ledger.state(AUTO)
-        self._auto = auto is None or auto == b"1"
+        self._settings = _Settings.load(ledger)
+        self._links: list[Link] = self._make_links(self._settings)
 
-    # ---- which remote -----------------------------------------------------------------------------------------
+    # ---- which remotes ----------------------------------------------------------------------------------------
     @property
     def url(self) -> str | None:
-        return self._url
+        return self._settings.url
 
-    def connect(self, url: str, remote: Remote | None = None) -> None:
+    @property
+    def mirrors(self) -> tuple[str, ...]:
+        return self._settings.mirrors
+
+    def connect(self, url: str, remote: Remote | None = None, *, mirror: bool = False) -> None:
         """Remember a remote and, when automatic sync is on, begin. Raises `UnsupportedRemote`, `RemoteError`."""
+        settings = self._settings
+        if mirror and (settings.url is None or url in (settings.url, *settings.mirrors)):
+            if settings.url is None:
+                raise NotConnected("a mirror holds what the vault's remote does: connect the vault to a remote first")
+            raise UsageError("the vault is connected to this address already")
         made = remote if remote is not None else self._open_new(url)
         made.list(names.roster_prefix(self._load_identity().vault_id))  # answers now, or says why not
+        if mirror:
+            self._lacks_everything(url)
+            self._use(settings._replace(mirrors=(*settings.mirrors, url)), {url: made})
+        else:
+            mirrors = tuple(other for other in settings.mirrors if other != url)
+            self._use(settings._replace(url=url, mirrors=mirrors), {url: made})
+
+    def disconnect(self, url: str | None = None) -> None:
+        """From every remote, or from one; of those that are left the first is then primary. Raises `NotConnected`."""
+        settings = self._settings
+        there = [settings.url, *settings.mirrors] if settings.url is not None else []
+        if not there or (url is not None and url not in there):
+            raise NotConnected("the vault is not connected to this remote")
+        left = [other for other in there if url is not None and other != url]
+        self._use(settings._replace(url=left[0] if left else None, mirrors=tuple(left[1:])), {})
+
+    def _use(self, settings: _Settings, opened: dict[str, Remote]) -> None:
+        """Store other settings, and go on by them; ``opened`` are remotes that are to be used from now on."""
         self.pause()
-        with self._lock:
-            if self._exchange is not None:
-                self._exchange.close()
-            self._exchange = self._make_exchange(made, url)
-            with self._ledger.write() as transaction:
-                transaction.set_state(REMOTE, json.dumps({"url": url}).encode())
-            self._url = url
-            self._error = None
+        with self._setup:
+            before = self._settings
+            settings.save(self._ledger)
+            gone = {before.url, *before.mirrors} - {settings.url, *settings.mirrors, None}
+            if gone:
+                with self._ledger.store.write() as writing:
+                    for url in sorted(filter(None, gone)):
+                        writing.forget_remote(url)
+            self._settings = settings
+            kept = {link.url: link for link in self._links if link.url not in opened}
+            old, self._links = self._links, self._make_links(settings, kept, opened)
+        for link in old:
+            if link not in self._links:
+                link.close()
         self.start()
-        self._changed()
+        self._told.changed()
+
+    def reload(self) -> None:
+        """Another process of this device may have connected the vault, or turned automatic sync off or on."""
+        stored = _Settings.load(self._ledger)
+        if stored != self._settings and not self._closed:
+            self._use(stored, {})
+
+    def _lacks_everything(self, url: str) -> None:
+        """A new mirror gets what other devices wrote as well: they may not know it."""
+        with self._ledger.store.write() as writing:
+            writing.add_remote(url)
+            for name in sorted(writing.names()):
+                writing.mark_undelivered(url, name)
 
     def _open_new(self, url: str) -> Remote:
         return create_remote(url) if self._open is reach else self._open(url)
 
-    def _make_exchange(self, remote: Remote, url: str) -> Exchange:
-        return Exchange(
-            self._ledger,
-            remote,
-            url,
-            self._environment,
-            load_identity=self._load_identity,
-            learned=self._learned,
-            merged=self._merged,
-            progress=self._tell_progress,
-        )
+    def _make_links(
+        self, settings: _Settings, kept: dict[str, Link] | None = None, opened: dict[str, Remote] | None = None
+    ) -> list[Link]:
+        urls = [] if settings.url is None else [settings.url, *settings.mirrors]
+        return [(kept or {}).get(url) or self._make_link(url, (opened or {}).get(url)) for url in urls]
+
+    def _make_link(self, url: str, remote: Remote | None) -> Link:
+        def make() -> Exchange:
+            return Exchange(
+                self._ledger,
+                remote if remote is not None else self._open(url),
+                url,
+                self._environment,
+                load_identity=self._load_identity,
+                learned=self._told.learned,
+                merged=self._told.merged,
+                progress=self._tell_progress,
+            )
+
+        link = Link(url, make, self._environment.now_ms)
+        if url == self._settings.url:
+            link.last_ms = self._last_ms
+        return link
 
     def _tell_progress(self, progress: Progress) -> None:
         self.progress(progress)
+        self._told.progress(progress)
 
     # ---- automatic --------------------------------------------------------------------------------------------
     @property
     def auto(self) -> bool:
-        return self._auto
+        return self._settings.auto
 
     @auto.setter
     def auto(self, on: bool) -> None:
-        with self._ledger.write() as transaction:
-            transaction.set_state(AUTO, b"1" if on else b"0")
-        self._auto = on
-        if on:
-            self.start()
-        else:
-            self.pause()
-        self._changed()
+        self._use(self._settings._replace(auto=on), {})
 
     def start(self) -> None:
         """Begin automatic sync if the vault is connected and it is on."""
-        if not self._auto or self._url is None or self._background is not None or self._closed:
-            return
-        if not self._may_run_in_background:
-            return
-        exchange = self._ready()
-        prefix = names.vault_prefix(self._load_identity().vault_id)
-        self._background = Background(self._automatic, exchange.remote, prefix, self._refresh)
-        self._background.start()
+        with self._setup:
+            if not self._may_run_in_background or not self._settings.auto or not self._links:
+                return
+            if self._background is None and not self._closed:
+                prefix = names.vault_prefix(self._load_identity().vault_id)
+                lines = [_Line(self, link) for link in self._links]
+                wall = self._environment.now_ms
+                self._background = Background(lines, prefix, self._told.refresh, wall=lambda: wall() / 1000)
+                self._background.start()
 
     def pause(self) -> None:
         """Stop the background thread."""
-        background, self._background = self._background, None
+        with self._setup:
+            background, self._background = self._background, None
         if background is not None:
             background.stop()
 
     def nudge(self) -> None:
         """An edit is durable and waits to be pushed. Returns at once."""
+        for link in self._links:
+            link.edited()
         if (background := self._background) is not None:
             background.nudge()
 
-    def _automatic(self, stop: threading.Event) -> bool:
-        try:
-            return self._pass(0.0, stop) is not None
-        except VaultClosed:
-            raise
-        except (RemoteError, DeviceRemoved):
-            self._changed()
-            raise
+    def wake(self) -> None:
+        """A remote may be reachable again: try now rather than when the next attempt is due. Returns at once."""
+        if (background := self._background) is not None:
+            background.hint()
 
     @contextmanager
     def exclusively(self) -> Iterator[Exchange]:
-        """The exchange with the remote while nobody else of this device syncs: for what must not be half way into a
-        pass. The next pass begins from the store. Raises `NotConnected`, and `StoreBusy` as `run` does."""
-        with self._lock:
-            exchange = self._ready()
-            turn = self._ledger.store.pusher_lock()
-            if not turn.acquire(LOCK_SECONDS):
+        """The exchange with the primary remote while nobody else of this device syncs: for what must not be half way
+        into a pass. The next pass begins from the store. Raises `NotConnected`, and `StoreBusy` as `run` does."""
+        exchange = self._ready()[0].exchange()
+        with self._turn(LOCK_SECONDS) as mine:
+            if not mine:
                 raise StoreBusy(_BUSY)
+            exchange.forget()
             try:
-                exchange.forget()
                 yield exchange
             finally:
-                exchange.forget()
-                turn.release()
-        self._learned(self._load_identity())
-        self._changed()
+                for link in self._links:
+                    link.forget()
+        self._told.learned(self._load_identity())
+        self._told.changed()
 
     def relearn(self) -> None:
         """The roster was added to outside of a pass: the next one begins from the store, and others are told."""
-        with self._lock:
-            if self._exchange is not None:
-                self._exchange.forget()
-        self._learned(self._load_identity())
+        with self._passing:
+            for link in self._links:
+                link.forget()
+        self._told.learned(self._load_identity())
 
     # ---- passes -----------------------------------------------------------------------------------------------
     def run(self) -> SyncReport:
-        """One pass now. Raises `NotConnected`, `RemoteError`, and `StoreBusy` while another process syncs for too
+        """One pass with every remote now. A mirror that fails is only told in the status, and so is the primary remote
+        while a mirror works. Raises `NotConnected`, `RemoteError`, and `StoreBusy` while another process syncs for too
         long."""
-        report = self._pass(LOCK_SECONDS, None)
+        links = self._ready()
+        report: SyncReport | None = None
+        trouble: RemoteError | None = None
+        for link in links:
+            try:
+                made = self.attempt(link, LOCK_SECONDS, None)
+            except RemoteError as error:
+                trouble = trouble or error
+                continue
+            if made is None:
+                raise StoreBusy(_BUSY)
+            report = made if report is None else report + made
         if report is None:
-            raise StoreBusy(_BUSY)
+            raise trouble or NotConnected("this vault is not connected to a remote any more")
         return report
 
-    def _pass(self, patience: float, stop: threading.Event | None) -> SyncReport | None:
-        with self._lock:
-            exchange = self._ready()
-            turn = self._ledger.store.pusher_lock()
-            if not turn.acquire(patience):
+    def attempt(self, link: Link, patience: float, stop: threading.Event | None) -> SyncReport | None:
+        """One pass with one remote; ``None`` when somebody else was at it for ``patience`` seconds."""
+        with self._turn(patience) as mine:
+            if not mine:
                 return None
-            self._running = True
+            self._ready()
+            self._told.changed()
             try:
-                report = exchange.run(stop)
-            except (RemoteError, DeviceRemoved) as error:
-                self._error = error
+                report = link.run(stop)
+            except VaultClosed:
                 raise
+            except VaultSyncError:
+                self._told.changed()
+                raise
+            if report.sent or report.received or report.quarantined:
+                for other in self._links:
+                    if other is not link:
+                        other.forget()  # it was told nothing of this
+            new = tuple(finding for finding in report.findings if finding not in self._findings)
+            self._findings += new
+            if link.url == self._settings.url:
+                self._note_success(report)
+        for finding in new:
+            self._told.found(finding)
+        if report.received and len(self._links) > 1 and (background := self._background) is not None:
+            background.nudge()  # what came from one remote goes to the others
+        self._told.changed()
+        return report
+
+    @contextmanager
+    def _turn(self, patience: float) -> Iterator[bool]:
+        """The right to make a pass, over all threads and processes; ``False`` when it was not to be had."""
+        began = time.monotonic()
+        if not self._passing.acquire(timeout=patience):
+            yield False
+            return
+        try:
+            turn = self._ledger.store.pusher_lock()
+            if not turn.acquire(max(0.0, patience - (time.monotonic() - began))):
+                yield False
+                return
+            try:
+                yield True
             finally:
-                self._running = False
                 turn.release()
                 if self._closed:
                     self._let_go()
-            self._error = None
-            self._report = report
-            self._findings += tuple(finding for finding in report.findings if finding not in self._findings)
-            self._note_success(report)
-        self._changed()
-        return report
+        finally:
+            self._passing.release()
 
     def _note_success(self, report: SyncReport) -> None:
         """Remember when; not at every pass without news, which would write to the disk for nothing."""
@@ -277,40 +363,70 @@ class Syncing:
                 transaction.set_state(LAST_SYNC, str(now).encode())
         self._last_ms = now
 
-    def _ready(self) -> Exchange:
+    def _ready(self) -> list[Link]:
         if self._closed:
             raise VaultClosed("the vault was closed")
-        if self._exchange is None:
-            if self._url is None:
-                raise NotConnected("this vault is not connected to a remote yet: connect it to a folder first")
-            self._exchange = self._make_exchange(self._open(self._url), self._url)
-        return self._exchange
+        links = self._links
+        if not links:
+            raise NotConnected("this vault is not connected to a remote yet: connect it to a folder first")
+        return links
 
     @property
     def remote(self) -> Remote | None:
-        """The remote, for reading single objects; ``None`` when there is none."""
-        if self._url is None:
-            return None
-        with self._lock:
-            return self._ready().remote
+        """The primary remote, for single objects; ``None`` when there is none. Never waits for a pass."""
+        return self._ready()[0].remote if self._settings.url is not None else None
+
+    def fetch(self, name: str) -> bytes:
+        """One object from whichever remote has it. Raises `NotConnected`, `RemoteError`, `ObjectMissing`."""
+        trouble: RemoteError | None = None
+        for link in self._ready():
+            try:
+                return link.remote.get(name)
+            except RemoteError as error:
+                trouble = trouble if trouble is not None and isinstance(error, ObjectMissing) else error
+        raise trouble or NotConnected("this vault is not connected to a remote any more")
 
     # ---- how it stands ----------------------------------------------------------------------------------------
     @property
     def status(self) -> Status:
-        pending, quarantined = self._pending()
-        report = self._report
-        identity = self._load_identity()
+        settings, links = self._settings, self._links
+        pending, quarantined = self._pending([link.url for link in links])
+        now = self._environment.now_ms()
+        identity = self._identity()
+        standing = self._standing(identity)
+        if not links:
+            state = standing or State.NOT_CONNECTED
+            return Status(
+                state, None, settings.auto, 0, self._last_ms, quarantined=quarantined, taken_ms=now,
+                devices=self._heard(),
+            )  # fmt: skip
+        rows = [
+            (link, count, *link.state(count, auto=settings.auto)) for link, count in zip(links, pending, strict=True)
+        ]
+        primary = rows[0]
+        best = primary
+        if primary[2] not in _BEST:
+            best = next((row for row in rows[1:] if row[2] in _BEST), primary)
+        link, count, state, since = best
+        message = str(primary[0].error) if primary[0].error else ""
         return Status(
-            self._standing(identity) or self._state(pending, report),
-            self._url,
-            self._auto,
-            pending,
-            self._last_ms,
-            report.waiting if report else (),
+            standing if standing is not None and state is not State.SYNCING else state,
+            settings.url,
+            settings.auto,
+            count,
+            self._last_ms if best is primary else link.last_ms,
+            link.report.waiting if link.report else (),
             self._findings,
             quarantined,
-            str(self._error) if self._error else "",
-            identity.roster.needs_rotation,
+            message,
+            since,
+            now,
+            self._heard(),
+            tuple(
+                MirrorStatus(link.url, state, since, count, link.last_ms, str(link.error) if link.error else "")
+                for link, count, state, since in rows[1:]
+            ),
+            needs_rotation=identity.roster.needs_rotation,
         )
 
     def _standing(self, identity: Identity) -> State | None:
@@ -318,41 +434,43 @@ class Syncing:
         if identity.removed:
             return State.REMOVED
         awaiting = identity.keys.public.id in identity.roster.ungranted
-        return State.AWAITING_KEY if awaiting and self._url is not None and not self._running else None
+        return State.AWAITING_KEY if awaiting and self._settings.url is not None else None
 
-    def _state(self, pending: int, report: SyncReport | None) -> State:
-        if self._url is None:
-            return State.NOT_CONNECTED
-        if self._running:
-            return State.SYNCING
-        if isinstance(self._error, RemoteRefused):
-            return State.REFUSED
-        if self._error is not None:
-            return State.OFFLINE
-        if pending or report is None or report.waiting:
-            return State.BEHIND if self._auto else State.MANUAL
-        return State.UP_TO_DATE
-
-    def _pending(self) -> tuple[int, int]:
+    def _pending(self, urls: Sequence[str]) -> tuple[list[int], int]:
         with self._ledger.store.read() as reading:
-            undelivered = reading.undelivered_count(self._url) if self._url else 0
             tip = reading.own_tip(self._ledger.actor)
-            return undelivered + (tip.seq - tip.packed if tip else 0), len(reading.quarantined_names())
+            unpacked = tip.seq - tip.packed if tip else 0
+            return [reading.undelivered_count(url) + unpacked for url in urls], len(reading.quarantined_names())
 
     def close(self) -> None:
         """End promptly; what was not sent goes with the next run."""
         self._closed = True
         self.pause()
-        if self._lock.acquire(timeout=CLOSE_SECONDS):
+        if self._passing.acquire(timeout=CLOSE_SECONDS):
             try:
                 self._let_go()
             finally:
-                self._lock.release()
+                self._passing.release()
         # Else a pass hangs in its remote. It holds no other lock; when the remote answers, or never, it finds the vault
         # closed, and the thread that runs it lets go of the remote.
 
     def _let_go(self) -> None:
-        """Of the remote; the caller holds the lock."""
-        exchange, self._exchange = self._exchange, None
-        if exchange is not None:
-            exchange.close()
+        """Of the remotes; the caller has the turn."""
+        with self._setup:
+            links, self._links = self._links, []
+        for link in links:
+            with contextlib.suppress(RemoteError, UnsupportedRemote):
+                link.close()
+
+
+class _Line:
+    """A link, as the background thread sees it."""
+
+    def __init__(self, syncing: Syncing, link: Link) -> None:
+        self._syncing, self._link = syncing, link
+
+    def remote(self) -> Remote:
+        return self._link.remote
+
+    def attempt(self, stop: threading.Event) -> bool:
+        return self._syncing.attempt(self._link, 0.0, stop) is not None

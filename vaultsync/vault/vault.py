@@ -37,7 +37,7 @@ from vaultsync.vault.desk import Desk, Quota
 from vaultsync.vault.devices import DeviceInfo, devices
 from vaultsync.vault.environment import REAL, Environment
 from vaultsync.vault.events import Bus, Event, EventKind
-from vaultsync.vault.exchange import Exchange, Progress
+from vaultsync.vault.exchange import Exchange
 from vaultsync.vault.exporting import export
 from vaultsync.vault.health import Health, examine
 from vaultsync.vault.identity import Identity
@@ -48,7 +48,8 @@ from vaultsync.vault.pairing import Pairing, ask_in, fetch_up_to, insist
 from vaultsync.vault.picture import Picture
 from vaultsync.vault.provenance import Revision
 from vaultsync.vault.reaching import reach
-from vaultsync.vault.syncing import Status, Syncing
+from vaultsync.vault.standing import Progress, Status
+from vaultsync.vault.syncing import Syncing
 from vaultsync.vault.unlocking import Secrets
 from vaultsync.vault.upgrade import UpgradePlan, make_plan
 from vaultsync.vault.works import Works
@@ -83,7 +84,7 @@ class Vault:
         self._path = ledger.store.path
         self._vault_id = identity.vault_id
         self._environment = environment
-        self._bus = Bus()
+        self._bus = Bus(self._status_told, self._look)
         self._closed = False
         self._latch = threading.Lock()  # of locking, unlocking and closing
         self._auto_lock = AutoLock(self.lock, environment)
@@ -439,7 +440,7 @@ class Vault:
         chosen = field if field is not None else next(iter(references), "")
         if chosen not in references:
             raise UnknownField(f"{seen.label} {seen.id} has no file attached{f' in {field!r}' if field else ''}")
-        return read_attachment(self._ledger, self._works.identity, self._syncing.remote, seen, references[chosen])
+        return read_attachment(self._ledger, self._works.identity, self._syncing, seen, references[chosen])
 
     # ---- upgrading --------------------------------------------------------------------------------------------
     def upgrade_plan(self) -> UpgradePlan:
@@ -474,17 +475,38 @@ class Vault:
         return export(self.view(), path, now_ms=self._environment.now_ms())
 
     # ---- syncing ----------------------------------------------------------------------------------------------
-    def connect(self, url: str, /, *, remote: Remote | None = None) -> None:
+    def connect(self, url: str, /, *, remote: Remote | None = None, mirror: bool = False) -> None:
         """Sync with this remote from now on: ``file:///path`` of any folder, ``s3://``, ``gs://``, ``az://`` or
-        ``dav+https://``. Raises `UnsupportedRemote`, `ExtraMissing`, `RemoteError`."""
+        ``dav+https://``. With ``mirror`` in addition to the one there is: each holds everything, and one that works
+        keeps this device going.
+
+        Raises `UnsupportedRemote`, `ExtraMissing`, `RemoteError`, and `NotConnected` for a mirror of nothing.
+        """
         self._check_open()
-        self._syncing.connect(url, remote)
+        self._syncing.connect(url, remote, mirror=mirror)
+
+    def disconnect(self, url: str | None = None, /) -> None:
+        """Sync no more, or no more with one remote or mirror; what is there stays there. Raises `NotConnected`."""
+        self._check_open()
+        self._syncing.disconnect(url)
+
+    @property
+    def mirrors(self) -> tuple[str, ...]:
+        """Addresses of the remotes that the vault syncs with besides ``status.remote``."""
+        return self._syncing.mirrors
 
     def sync(self, *, progress: Callable[[Progress], None] | None = None) -> SyncReport:
-        """One exchange now, whether or not automatic sync is on. Raises `NotConnected`, `RemoteError`."""
+        """One exchange with every remote now, whether or not automatic sync is on. A remote that fails is told in
+        ``status`` as long as another one works. Raises `NotConnected`, `RemoteError`, `StoreBusy`."""
         self._check_open()
         self._syncing.progress = progress or (lambda _: None)
         return self._syncing.run()
+
+    def wake(self) -> None:
+        """The network may be back (a hint of the platform, the application came to the front): a remote that was away
+        is tried at once. Returns at once, does nothing while automatic sync is off, and cannot be called too often."""
+        self._check_open()
+        self._syncing.wake()
 
     @property
     def auto_sync(self) -> bool:
@@ -502,11 +524,26 @@ class Vault:
         self._check_open()
         return self._syncing.status
 
-    def subscribe(self, callback: Callable[[Event], None], /) -> Callable[[], None]:
-        """Hear of edits, merges and changes of status, on a thread of the library's own; the returned function ends
-        it."""
+    def subscribe(
+        self, callback: Callable[[Event], object], /, *, ended: Callable[[], object] = lambda: None
+    ) -> Callable[[], None]:
+        """Hear of edits, merges, status, progress and findings; the returned function ends it. See `Event`.
+
+        Callbacks run in order on one thread of the library's own, under no lock, so they may use the vault. One that
+        raises is logged and called again next time; a slow one delays only later events, of which some are then joined.
+        After unsubscribing, also from within a callback, no call begins. ``ended()`` is called after the last event
+        when the vault is closed.
+        """
         self._check_open()
-        return self._bus.subscribe(callback)
+        return self._bus.subscribe(callback, ended)
+
+    def _status_told(self) -> Status | None:
+        works = self._open_works
+        return None if works is None else works.syncing.status
+
+    def _look(self) -> None:
+        if (works := self._open_works) is not None:
+            works.look_elsewhere()
 
     # ---- the file ---------------------------------------------------------------------------------------------
     @property

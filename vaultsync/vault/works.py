@@ -14,13 +14,15 @@ from vaultsync.remote import Remote
 from vaultsync.schema.types import Schema
 from vaultsync.vault import census, unlocking
 from vaultsync.vault.desk import Desk
+from vaultsync.vault.devices import heard
 from vaultsync.vault.environment import Environment
 from vaultsync.vault.events import Bus, Event, EventKind
 from vaultsync.vault.identity import Identity
 from vaultsync.vault.ledger import Ledger
 from vaultsync.vault.picture import Picture
 from vaultsync.vault.provenance import Provenance
-from vaultsync.vault.syncing import Syncing
+from vaultsync.vault.standing import Heard
+from vaultsync.vault.syncing import Syncing, Told
 from vaultsync.view.context import Device
 from vaultsync.view.upkeep import needs_upkeep, repair
 
@@ -77,10 +79,16 @@ class Works:
             ledger,
             environment,
             load_identity=lambda: unlocking.load_identity(ledger),
-            learned=self._learn,
-            merged=self._after_merge,
-            refresh=self._look_elsewhere,
-            changed=lambda: self.bus.tell(Event(EventKind.STATUS)),
+            told=Told(
+                self._learn,
+                self._after_merge,
+                self.look_elsewhere,
+                changed=lambda: self.bus.tell(Event(EventKind.STATUS)),
+                progress=lambda progress: self.bus.tell(Event(EventKind.PROGRESS, progress=progress)),
+                found=lambda finding: self.bus.tell(Event(EventKind.FINDING, finding=finding)),
+            ),
+            identity=lambda: self.identity,
+            heard=self._heard,
             opener=opener,
             background=background,
         )
@@ -129,20 +137,36 @@ class Works:
 
     def _after_edit(self, entries: frozenset[str]) -> None:
         self.syncing.nudge()
+        self._tell_elsewhere()
         self.bus.tell(Event(EventKind.EDITED, entries))
+        self.bus.tell(Event(EventKind.STATUS))
 
     def _after_merge(self, entries: frozenset[str]) -> None:
         if needs_upkeep(self.schema):
             self.desk.upkeep(entries, repair)
-        self.bus.tell(Event(EventKind.MERGED, entries))
+        self._tell_elsewhere()
+        if entries:
+            self.bus.tell(Event(EventKind.MERGED, entries))
 
-    def _look_elsewhere(self) -> None:
-        """Called by the background thread at every turn."""
+    def look_elsewhere(self) -> None:
+        """Called at every turn of the background thread, and by the bus while somebody listens. Costs one pragma."""
+        if self.closed:
+            return
         self._ledger.refresh()
         if self._ledger.news != self._seen_news:
             self._seen_news = self._ledger.news
             self._learn(unlocking.load_identity(self._ledger))
-            self.bus.tell(Event(EventKind.ELSEWHERE))
+            self._tell_elsewhere()
+            self.syncing.reload()
+            self.bus.tell(Event(EventKind.STATUS))
+
+    def _tell_elsewhere(self) -> None:
+        touches = self._ledger.take_elsewhere()
+        if touches.entries or touches.everything:
+            self.bus.tell(Event(EventKind.ELSEWHERE, frozenset(touches.entries), touches.everything))
+
+    def _heard(self) -> tuple[Heard, ...]:
+        return heard(self.identity, self.picture.context.census, self._ledger)
 
     def close(self) -> None:
         """Stop syncing and let go of the file."""
