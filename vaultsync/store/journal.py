@@ -124,6 +124,11 @@ class JournalReading(Rows):
         row = self._row(_DOING, f"{_ROW} WHERE hash = ?", hash)
         return None if row is None else self._journal_row(row)
 
+    def hash_at(self, position: int) -> bytes | None:
+        """The hash of the change at a position, while its row is in the journal."""
+        row = self._row(_DOING, "SELECT hash FROM journal WHERE position = ?", position)
+        return None if row is None else bytes(row[0])
+
     def own_tips(self) -> list[Tip]:
         """Every own incarnation that wrote into this file, also those whose rows are compacted."""
         rows = self._rows(_DOING, "SELECT actor, last_seq, last_hash, packed, crc FROM actors ORDER BY actor")

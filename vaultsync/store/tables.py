@@ -15,6 +15,7 @@ What the columns hold::
     envelopes   what goes to or came from remotes, by name;    outbox: (remote, envelope) still to be delivered
     quarantine  objects that were refused, with the reason;    state: sealed values by name;    slots: how the key is
     wrapped
+    cache       rows that can be made again from the others; neither counted nor summed
 """
 
 from __future__ import annotations
@@ -66,6 +67,7 @@ STEPS: Final[tuple[tuple[str, ...], ...]] = (
             data BLOB NOT NULL) WITHOUT ROWID""",
         """CREATE TABLE state (name TEXT PRIMARY KEY, crc INTEGER NOT NULL, sealed BLOB NOT NULL) WITHOUT ROWID""",
     ),
+    ("""CREATE TABLE cache (id INTEGER PRIMARY KEY, sealed BLOB NOT NULL)""",),
 )
 VERSION: Final = len(STEPS)
 """The file version that this code writes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from vaultsync.store.cached import CachedReading, CachedWriting
 from vaultsync.store.journal import JournalReading
 from vaultsync.store.objects import ObjectsReading, ObjectsWriting
 from vaultsync.store.snapshots import SnapshotReading, SnapshotWriting
@@ -9,9 +10,9 @@ from vaultsync.store.snapshots import SnapshotReading, SnapshotWriting
 __all__ = ["Reading", "Writing"]
 
 
-class Reading(SnapshotReading, JournalReading, ObjectsReading):
+class Reading(SnapshotReading, JournalReading, ObjectsReading, CachedReading):
     """A consistent picture of the file, from the moment it was taken. Valid inside the ``with`` block only."""
 
 
-class Writing(SnapshotWriting, ObjectsWriting, Reading):
+class Writing(SnapshotWriting, ObjectsWriting, CachedWriting, Reading):
     """The one write transaction of the file at a time, over all processes. It sees its own writes."""

@@ -33,6 +33,7 @@ __all__ = [
     "judge",
     "lineage",
     "primary",
+    "shape_named",
     "shape_of",
 ]
 
@@ -250,11 +251,14 @@ def _converted_to(schema: Schema) -> dict[str, tuple[EntryType, ...]]:
 
 def shape_of(raw: Raw, schema: Schema, face: str) -> Shape:
     """What an entry looks like, read as a type; of nothing when that is not known here."""
-    line = lineage(raw, schema, face)
+    return shape_named(tuple(kind.name for kind in lineage(raw, schema, face)), schema)
+
+
+def shape_named(line: tuple[str, ...], schema: Schema) -> Shape:
+    """The same of a lineage that was found before, by the names of its types. ``KeyError`` for one not declared."""
     shapes: dict[tuple[str, ...], Shape] = schema.derived.setdefault("shapes", {})
-    names = tuple(kind.name for kind in line)
-    if (found := shapes.get(names)) is None:
-        found = shapes[names] = Shape(schema, line)
+    if (found := shapes.get(line)) is None:
+        found = shapes[line] = Shape(schema, tuple(schema.types[name] for name in line))
     return found
 
 

@@ -7,7 +7,7 @@ or ``str`` here shows a secret, or anything of what is unknown or hidden on this
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import ItemsView, Iterator, KeysView, Mapping, ValuesView
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -20,7 +20,7 @@ from vaultsync.view.decide import Decision, Judgement, Status, judge
 from vaultsync.view.losers import represented
 from vaultsync.view.words import near
 
-__all__ = ["MASK", "Candidate", "Conflict", "Entry", "Fields", "Status", "evaluate"]
+__all__ = ["MASK", "NO_FIELDS", "Candidate", "Conflict", "Entry", "Fields", "Status", "evaluate"]
 
 MASK = "••••"
 
@@ -72,12 +72,21 @@ class Fields(Mapping[str, Any]):
     def __len__(self) -> int:
         return len(self._values)
 
+    def keys(self) -> KeysView[str]:
+        return self._values.keys()
+
+    def values(self) -> ValuesView[Any]:
+        return self._values.values()
+
+    def items(self) -> ItemsView[str, Any]:
+        return self._values.items()
+
     def __repr__(self) -> str:
         shown = (f"{k!r}: {MASK if k in self._secret else repr(v)}" for k, v in self._values.items())
         return "{" + ", ".join(shown) + "}"
 
 
-_NOTHING = Fields({})
+NO_FIELDS = Fields({})
 
 
 class Entry:
@@ -362,7 +371,7 @@ def _read(fields: tuple[Field, ...], cells: Mapping[str, Raw], secret: frozenset
     values = {
         f.name: value for f in fields if f.name in cells and (value := f.kind.read(f.name, cells[f.name])) is not None
     }
-    return Fields(values, secret) if values else _NOTHING
+    return Fields(values, secret) if values else NO_FIELDS
 
 
 def fold(text: str) -> str:

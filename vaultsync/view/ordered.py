@@ -7,7 +7,7 @@ about k * sqrt(N) whatever N is; a reader of an older version never notices. Not
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from math import isqrt
 from typing import Any, Generic, TypeVar
 
@@ -32,7 +32,7 @@ class OrderedMap(Generic[K, V]):
     __slots__ = ("_chunks", "_firsts", "_offsets", "_size")
 
     def __init__(self) -> None:
-        self._chunks: list[tuple[list[K], list[V]]] = []
+        self._chunks: list[Any] = []  # pairs (keys, values), or what `of_pieces` got
         self._firsts: list[K] = []  # the first key of each chunk
         self._offsets: list[int] | None = None  # entries before each chunk; computed when an index is asked for
         self._size = 0
@@ -52,6 +52,23 @@ class OrderedMap(Generic[K, V]):
         made._size = sum(len(keys) for keys, _ in chunks)
         return made
 
+    @classmethod
+    def of_pieces(cls, chunks: list[Any], firsts: list[K], size: int) -> OrderedMap[K, V]:
+        """From chunks that unpack and index like (keys, values) and may make these when asked; ``value(i)`` of one
+        gives a single value. ``firsts``: the first key of each; ``size``: how many keys in all."""
+        made = cls()
+        made._chunks, made._firsts, made._size = chunks, firsts, size
+        return made
+
+    def with_pieces(self, change: Callable[[Any], Any]) -> OrderedMap[K, V]:
+        """The same keys, every chunk replaced by what ``change`` makes of it."""
+        return self.of_pieces([change(chunk) for chunk in self._chunks], self._firsts, self._size)
+
+    @property
+    def pieces(self) -> Sequence[Any]:
+        """The chunks in order, as they are: pairs (keys, values), or what `of_pieces` got."""
+        return self._chunks
+
     def changed(self, changes: Mapping[K, V | Removed]) -> OrderedMap[K, V]:
         """This map with some keys set, or removed where the value is ``GONE``. The receiver stays as it is."""
         if not changes:
@@ -63,25 +80,37 @@ class OrderedMap(Generic[K, V]):
             parts.setdefault(max(bisect_right(self._firsts, key) - 1, 0), {})[key] = value
         target = _target(self._size + len(changes))
         chunks: list[tuple[list[K], list[V]]] = []
-        done = 0
+        firsts: list[K] = []
+        size, done = self._size, 0
         for index in sorted(parts):
+            old = self._chunks[index]
+            merged = _merge(old, parts[index], target)
             chunks += self._chunks[done:index]
-            chunks += _merge(self._chunks[index], parts[index], target)
+            firsts += self._firsts[done:index]
+            chunks += merged
+            firsts += [keys[0] for keys, _ in merged]
+            size += sum(len(keys) for keys, _ in merged) - len(old[0])
             done = index + 1
         chunks += self._chunks[done:]
-        made = self._of(chunks)
+        firsts += self._firsts[done:]
+        made = self.of_pieces(chunks, firsts, size)
         if len(chunks) > 4 * isqrt(made._size) + 8:  # many removals left crumbs: sweep them up, rarely
             return self._of(_cut(list(made), list(made.values()), _target(made._size)))
         return made
 
-    def get(self, key: K) -> V | None:
-        """The value under a key, or ``None``."""
+    def get(self, key: K, default: V | None = None) -> V | None:
+        """The value under a key, or ``default``."""
         at = bisect_right(self._firsts, key) - 1
         if at < 0:
-            return None
-        keys, values = self._chunks[at]
+            return default
+        keys = self._chunks[at][0]
         index = bisect_left(keys, key)
-        return values[index] if index < len(keys) and keys[index] == key else None
+        return self._value(self._chunks[at], index) if index < len(keys) and keys[index] == key else default
+
+    @staticmethod
+    def _value(chunk: Any, index: int) -> V:
+        found: V = chunk[1][index] if type(chunk) is tuple else chunk.value(index)
+        return found
 
     def at(self, index: int) -> V:
         """The value at a place in the order; ``IndexError`` outside of ``-len .. len-1``."""
@@ -91,17 +120,17 @@ class OrderedMap(Generic[K, V]):
             raise IndexError("no entry at that place")
         if self._offsets is None:
             offsets, total = [], 0
-            for keys, _ in self._chunks:
+            for piece in self._chunks:
                 offsets.append(total)
-                total += len(keys)
+                total += len(piece[0]) if type(piece) is tuple else piece.size
             self._offsets = offsets
         chunk = bisect_right(self._offsets, index) - 1
-        return self._chunks[chunk][1][index - self._offsets[chunk]]
+        return self._value(self._chunks[chunk], index - self._offsets[chunk])
 
     def values(self) -> Iterator[V]:
         """Every value in the order of the keys."""
-        for _, values in self._chunks:
-            yield from values
+        for chunk in self._chunks:
+            yield from chunk[1]
 
     def items(self) -> Iterator[tuple[K, V]]:
         """Every pair in the order of the keys."""
@@ -109,8 +138,8 @@ class OrderedMap(Generic[K, V]):
             yield from zip(keys, values, strict=True)
 
     def __iter__(self) -> Iterator[K]:
-        for keys, _ in self._chunks:
-            yield from keys
+        for chunk in self._chunks:
+            yield from chunk[0]
 
     def __len__(self) -> int:
         return self._size

@@ -1,5 +1,8 @@
 """A view: an immutable picture of a whole vault under the local schema, derived at the cost of what changed.
 
+Its entries were evaluated one by one (`View.build`), or lie evaluated in a store and are read when somebody looks
+(`View.stored`); nobody can tell the difference but by the time that it takes.
+
 Every entry is in one of four lists by its status, in the order of (created, id). A view shares everything that did not
 change with the view it was derived from, down to the sums behind its notices; so taking one is free, keeping an old
 one is safe, and k touched entries cost k evaluations and about k * sqrt(N) copied references, never N.
@@ -10,7 +13,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, overload
+from heapq import merge
+from typing import Any, cast, overload
 
 from vaultsync.errors import EntryNotFound, UnknownField, UnknownType, WrongKind
 from vaultsync.schema.cells import Raw
@@ -21,9 +25,12 @@ from vaultsync.view.decide import Status
 from vaultsync.view.entry import Entry, evaluate, fold
 from vaultsync.view.notices import Fact, Notice, facts, notices
 from vaultsync.view.ordered import GONE, OrderedMap, Removed
+from vaultsync.view.pages import uncollected
+from vaultsync.view.pieces import Piece, StoredIds, Summary, lazily, moved
+from vaultsync.view.stored import Table
 from vaultsync.view.words import near
 
-__all__ = ["Entries", "View"]
+__all__ = ["Entries", "Summary", "View"]
 
 _Place = tuple[int, str]  # (created, id)
 
@@ -70,7 +77,7 @@ class Entries(Sequence[Entry]):
 class _State:
     """What a view consists of; every part is persistent."""
 
-    ids: OrderedMap[str, Entry] = field(default_factory=OrderedMap)
+    ids: OrderedMap[str, Entry] | StoredIds = field(default_factory=OrderedMap)
     shown: OrderedMap[_Place, Entry] = field(default_factory=OrderedMap)
     hidden: OrderedMap[_Place, Entry] = field(default_factory=OrderedMap)
     archived: OrderedMap[_Place, Entry] = field(default_factory=OrderedMap)
@@ -78,6 +85,25 @@ class _State:
     foreign: OrderedMap[str, Entry] = field(default_factory=OrderedMap)  # with names from the catalog
     facts: OrderedMap[Fact, int] = field(default_factory=OrderedMap)
     counted: int = 0
+    table: Table | None = None  # where stored entries come from; what changed since is beside them
+
+    @classmethod
+    def stored(cls, table: Table) -> _State:
+        """Everything as it lies in a store. Costs the lists, not the entries."""
+        index = table.index
+        lists = {name: lazily(table, table.rows(*statuses)) for name, statuses in _STATUSES.items()}
+        facts = OrderedMap.build(index.facts.items())
+        return replace(
+            cls(StoredIds(table), facts=facts, counted=index.counted, table=table), **cast("dict[str, Any]", lists)
+        )
+
+    def within(self, context: Context) -> _State:
+        """Stored entries in another context."""
+        if self.table is None or not isinstance(self.ids, StoredIds):
+            return self
+        table = self.table.within(context)
+        lists = {name: moved(getattr(self, name), table) for name in _STATUSES}
+        return replace(self, ids=self.ids.within(table), table=table, **cast("dict[str, Any]", lists))
 
 
 _LIST = {
@@ -87,6 +113,7 @@ _LIST = {
     Status.ARCHIVED: "archived",
     Status.TRASHED: "trash",
 }
+_STATUSES = {name: [status for status, each in _LIST.items() if each == name] for name in sorted(set(_LIST.values()))}
 
 
 class View:
@@ -106,6 +133,11 @@ class View:
         context = context or Context()
         return cls(_changed(_State(), dict(items), schema, context), schema, context)
 
+    @classmethod
+    def stored(cls, table: Table) -> View:
+        """What lies evaluated in a store, in the table's schema and context. Nothing is evaluated or read."""
+        return cls(_State.stored(table), table.schema, table.context)
+
     def updated(self, touched: Mapping[str, Raw | None], context: Context | None = None) -> View:
         """The view after some entries changed (None: gone). Only these are evaluated.
 
@@ -114,6 +146,7 @@ class View:
         context = context or self.context
         state = self._state
         if context.catalog is not self.context.catalog:
+            state = state.within(context)
             state = _replaced(state, [e._in(context) for e in state.foreign.values() if e.id not in touched])
         if touched:
             state = _changed(state, touched, self.schema, context)
@@ -151,6 +184,24 @@ class View:
         if self._notices is None:
             self._notices = notices(self._state.facts.items(), self.schema, self.context)
         return self._notices
+
+    @property
+    def summaries(self) -> list[Summary]:
+        """What a list shows of each entry in ``entries``, in their order: much cheaper than the entries themselves."""
+        made: list[Summary] = []
+        with uncollected():
+            for piece in self._state.shown.pieces:
+                if isinstance(piece, Piece):
+                    made += piece.summaries()
+                else:
+                    made += [Summary(e.id, e.title, e.type, e.status) for e in piece[1]]
+        return made
+
+    def everything(self) -> Iterator[Entry]:
+        """Every entry of any status, in the order of (created, id)."""
+        state = self._state
+        lists = (state.shown, state.hidden, state.archived, state.trash)
+        return merge(*(each.values() for each in lists if len(each)), key=_place)
 
     def __getitem__(self, entry_id: str) -> Entry:
         """An entry of any status; ``EntryNotFound`` (a ``KeyError``) if there is none."""

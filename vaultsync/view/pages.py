@@ -1,0 +1,209 @@
+"""How stored entries are written down in bulk: pages of raw entries, and columns of what lists need of all of them.
+
+Entries of one kind have the same keys, so a page holds each set of keys (a *layout*) once, and of each entry its
+values. Keys with an element (a tag, the line of a note, an item) differ from entry to entry and stand with it.
+
+Bytes are our own and were sealed under the local key, so nothing here is defensive against a stranger; it still checks
+shapes, because a wrong answer is worse than none: everything that does not fit raises `MalformedPage`.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+import threading
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
+
+import msgpack
+
+from vaultsync.schema.cells import Raw, Scalar
+
+__all__ = [
+    "PAGE",
+    "Columns",
+    "Layout",
+    "MalformedPage",
+    "Row",
+    "array_of",
+    "bytes_of",
+    "decode_columns",
+    "decode_page",
+    "encode_columns",
+    "encode_page",
+    "pack",
+    "uncollected",
+    "unpack",
+]
+
+PAGE: Final = 64
+"""Entries of a page: one is decoded to look at one entry, and all of them to look at everything."""
+
+
+class MalformedPage(Exception):
+    """What was kept does not have the shape that it was written in. Internal: the owner makes it again."""
+
+
+class Layout:
+    """The keys that entries of one kind have in common. One object for equal ones."""
+
+    __slots__ = ("keys", "places")
+
+    def __init__(self, keys: tuple[str, ...]) -> None:
+        self.keys = keys
+        self.places = {key: place for place, key in enumerate(keys)}
+
+
+@lru_cache(maxsize=4096)
+def _layout(keys: tuple[str, ...]) -> Layout:
+    return Layout(keys)
+
+
+class Row(NamedTuple):
+    """One stored entry: the values of its layout's keys, and the cells of its elements."""
+
+    layout: Layout
+    values: Sequence[Scalar]
+    extra: Mapping[str, Scalar]
+
+    @property
+    def raw(self) -> Raw:
+        """The entry as a mapping; a new one each time."""
+        found = dict(zip(self.layout.keys, self.values, strict=False))
+        if self.extra:
+            found.update(self.extra)
+        return found
+
+
+# ---- pages ------------------------------------------------------------------------------------------------------
+def encode_page(raws: Sequence[Raw]) -> bytes:
+    """Some entries, in order."""
+    layouts: dict[tuple[str, ...], int] = {}
+    rows: list[list[Any]] = []
+    for raw in raws:
+        keys: list[str] = []
+        row: list[Any] = []
+        extra: dict[str, Scalar] = {}
+        for key, value in raw.items():
+            if key[:1] != "$" and ("/" in key or "@" in key):
+                extra[key] = value
+            else:
+                keys.append(key)
+                row.append(value)
+        row.append(extra or None)
+        row.append(layouts.setdefault(tuple(keys), len(layouts)))
+        rows.append(row)
+    return pack([list(layouts), rows])
+
+
+def decode_page(data: bytes, count: int) -> list[Row]:
+    """The entries of a page of ``count``. Raises `MalformedPage`."""
+    try:
+        keys, rows = unpack(data)
+        layouts = [_layout(tuple(each)) for each in keys]
+        found = [Row(layouts[row[-1]], row, row[-2] or _NOTHING) for row in rows]
+        if len(found) != count or any(len(row.values) != len(row.layout.keys) + 2 for row in found):
+            raise MalformedPage("a page does not hold what it should")
+    except (TypeError, ValueError, IndexError, AttributeError):
+        raise MalformedPage("a page cannot be read") from None
+    return found
+
+
+_NOTHING: Final[Mapping[str, Scalar]] = {}
+
+
+# ---- columns ----------------------------------------------------------------------------------------------------
+class Columns(NamedTuple):
+    """What is listed of every entry, whatever the schema: in the order of (created, id)."""
+
+    ids: list[str]
+    created: array[int]
+    modified: array[int]
+    sources: dict[int, str]
+    """Row -> ``$source``, of the entries that have one."""
+
+
+def encode_columns(columns: Columns) -> bytes:
+    sources = columns.sources
+    return pack(
+        [
+            columns.ids,
+            bytes_of(columns.created),
+            bytes_of(columns.modified),
+            bytes_of(array("q", sources)),
+            list(sources.values()),
+        ]
+    )
+
+
+def decode_columns(data: bytes) -> Columns:
+    """Raises `MalformedPage`."""
+    try:
+        ids, created, modified, rows, texts = unpack(data)
+        columns = Columns(
+            ids, array_of("q", created), array_of("q", modified), dict(zip(array_of("q", rows), texts, strict=True))
+        )
+    except (TypeError, ValueError):
+        raise MalformedPage("the list of entries cannot be read") from None
+    if not len(columns.ids) == len(columns.created) == len(columns.modified):
+        raise MalformedPage("the list of entries is not whole")
+    return columns
+
+
+def bytes_of(numbers: array[int]) -> bytes:
+    """Numbers, little-endian."""
+    if sys.byteorder == "big":  # written down little-endian
+        numbers = numbers[:]
+        numbers.byteswap()
+    return numbers.tobytes()
+
+
+def array_of(code: str, data: bytes) -> array[int]:
+    """Numbers as `bytes_of` wrote them. Raises ``ValueError``."""
+    numbers = array(code)
+    numbers.frombytes(data)
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return numbers
+
+
+# ---- msgpack, and the collector ---------------------------------------------------------------------------------
+def pack(value: object) -> bytes:
+    """Plain data as bytes. Text as Python holds it: also what no UTF-8 can say comes back as it was."""
+    return bytes(msgpack.packb(value, use_bin_type=True, unicode_errors="surrogatepass"))
+
+
+def unpack(data: bytes) -> Any:
+    """The reverse of `pack`. Raises `MalformedPage`."""
+    try:
+        with uncollected():
+            return msgpack.unpackb(data, raw=False, use_list=True, strict_map_key=False, unicode_errors="surrogatepass")
+    except (ValueError, TypeError, msgpack.exceptions.UnpackException, RecursionError):
+        raise MalformedPage("what was kept cannot be read") from None
+
+
+_pauses = 0
+_pausing = threading.Lock()
+_resume = False
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Pause the cyclic collector while many objects are made that are no garbage: it would look at all of them, again
+    and again. Nested and concurrent uses count; whoever had turned the collector off keeps it off."""
+    global _pauses, _resume  # noqa: PLW0603 - the collector is one for the process, and so is who paused it
+    with _pausing:
+        if _pauses == 0:
+            _resume = gc.isenabled()
+            gc.disable()
+        _pauses += 1
+    try:
+        yield
+    finally:
+        with _pausing:
+            _pauses -= 1
+            if _pauses == 0 and _resume:
+                gc.enable()

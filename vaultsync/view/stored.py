@@ -1,0 +1,312 @@
+"""Entries that lie evaluated in a store: a list of all of them in memory, each one read when somebody looks into it.
+
+Two parts are handed in: `Columns` say what there is whatever the schema, an `Index` what one schema makes of it (one
+verdict an entry, titles, sums). Together they answer what lists ask; the fields come from *pages*, fetched on demand,
+a few of which are kept. An entry is two references until then.
+
+Everything here is immutable but for what is kept of pages, and shared by all views that were derived from it.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import compress
+from typing import Any, Final
+
+from vaultsync.schema.cells import Raw, Scalar
+from vaultsync.schema.kind import Kind
+from vaultsync.schema.kinds import NoteKind
+from vaultsync.schema.scalars import FlagKind, ScalarKind, TextKind
+from vaultsync.schema.types import Schema
+from vaultsync.view.context import Context
+from vaultsync.view.decide import Judgement, Status
+from vaultsync.view.entry import NO_FIELDS, Entry, Fields, evaluate
+from vaultsync.view.index import Index
+from vaultsync.view.pages import PAGE, Columns, Layout, MalformedPage, Row, decode_page
+
+__all__ = ["KEPT_PAGES", "Pages", "StoredEntry", "Table"]
+
+KEPT_PAGES: Final = 32
+"""Decoded pages kept: whoever goes through a list in order decodes each page once, whoever jumps about a few."""
+
+
+# ---- pages ------------------------------------------------------------------------------------------------------
+class Pages:
+    """The entries of a table, page by page.
+
+    ``fetch(number)`` gives the bytes of a page and raises `MalformedPage` when it is gone or not as it was written;
+    ``recover(ids)`` then gives the same entries from elsewhere, slowly.
+    """
+
+    def __init__(
+        self,
+        ids: Sequence[str],
+        fetch: Callable[[int], bytes],
+        recover: Callable[[Sequence[str]], Sequence[Raw]],
+    ) -> None:
+        self._ids = ids
+        self._fetch = fetch
+        self._recover = recover
+        self._kept: dict[int, list[Row]] = {}
+        self.decoded = 0
+        """How many pages were decoded so far: for tests and diagnosis."""
+
+    def row(self, number: int) -> Row:
+        """One entry."""
+        return self.page(number // PAGE)[number % PAGE]
+
+    def page(self, number: int) -> list[Row]:
+        """The entries of one page."""
+        found = self._kept.get(number)
+        if found is None:
+            found = self._read(number)
+            self.decoded += 1
+            kept = self._kept
+            while len(kept) >= KEPT_PAGES:
+                kept.pop(next(iter(kept), -1), None)  # the oldest; other threads may do the same
+            kept[number] = found
+        return found
+
+    def _read(self, number: int) -> list[Row]:
+        start = number * PAGE
+        ids = self._ids[start : start + PAGE]
+        try:
+            return decode_page(self._fetch(number), len(ids))
+        except MalformedPage:
+            return [Row(Layout(tuple(raw)), [*raw.values(), None, 0], {}) for raw in self._recover(ids)]
+
+
+# ---- a table of entries -----------------------------------------------------------------------------------------
+class Table:
+    """Columns, index and pages of the same entries, under one schema and one context."""
+
+    __slots__ = (
+        "__weakref__",
+        "_folded",
+        "_plans",
+        "_rows",
+        "columns",
+        "context",
+        "index",
+        "pages",
+        "schema",
+        "statuses",
+        "types",
+    )
+
+    def __init__(self, columns: Columns, index: Index, pages: Pages, schema: Schema, context: Context) -> None:
+        """Raises `MalformedPage` when columns and index are not of the same entries."""
+        if len(columns.ids) != len(index.numbers):
+            raise MalformedPage("the index is not of these entries")
+        self.columns = columns
+        self.index = index
+        self.pages = pages
+        self.schema = schema
+        self.context = context
+        self.statuses = [verdict.decision.status for verdict in index.verdicts]
+        """By the number of the verdict, as are ``types``."""
+        self.types = [verdict.decision.face or verdict.primary for verdict in index.verdicts]
+        self._rows: dict[str, int] | None = None
+        self._plans: dict[tuple[Layout, int], _Plan | None] = {}
+        self._folded: list[str | None] | None = None
+
+    def __len__(self) -> int:
+        return len(self.columns.ids)
+
+    def within(self, context: Context) -> Table:
+        """The same entries in another context."""
+        made = Table(self.columns, self.index, self.pages, self.schema, context)
+        made._rows, made._plans, made._folded = self._rows, self._plans, self._folded
+        return made
+
+    def entry(self, row: int) -> StoredEntry:
+        return StoredEntry(self, row)
+
+    def row_of(self, entry_id: str) -> int | None:
+        """Where an entry stands."""
+        if self._rows is None:
+            self._rows = dict(zip(self.columns.ids, range(len(self)), strict=True))
+        return self._rows.get(entry_id)
+
+    def rows(self, *statuses: Status) -> Sequence[int]:
+        """The rows of entries with these statuses, ascending."""
+        wanted = [status in statuses for status in self.statuses]
+        if all(wanted):
+            return range(len(self))
+        if not any(wanted):
+            return range(0)
+        return array("I", compress(range(len(self)), map(wanted.__getitem__, self.index.numbers)))
+
+    def fields(self, row: int) -> tuple[Fields, Fields] | None:
+        """What `Entry` would decode of an entry, by a shorter way; None where there is none."""
+        stored = self.pages.row(row)
+        number = self.index.numbers[row]
+        try:
+            plan = self._plans[stored.layout, number]
+        except KeyError:
+            plan = self._plans[stored.layout, number] = _plan(stored.layout, self.index.verdicts[number])
+        return None if plan is None else plan.read(stored)
+
+    def folded(self) -> list[str | None]:
+        """Row -> its searchable text, as far as somebody asked for it."""
+        if self._folded is None:
+            self._folded = [None] * len(self)
+        return self._folded
+
+
+# ---- reading fields without looking at every key ------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """Where the fields of one shape stand in one layout."""
+
+    shown: tuple[tuple[str, int, Callable[[Scalar], Any] | None, Kind | None], ...]
+    past: tuple[tuple[str, int, Callable[[Scalar], Any] | None, Kind | None], ...]
+    secret: frozenset[str]
+
+    def read(self, row: Row) -> tuple[Fields, Fields]:
+        values = self._values(self.shown, row)
+        past = self._values(self.past, row) if self.past else None
+        return Fields(values, self.secret), Fields(past, self.secret) if past else NO_FIELDS
+
+    @staticmethod
+    def _values(
+        fields: Iterable[tuple[str, int, Callable[[Scalar], Any] | None, Kind | None]], row: Row
+    ) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        values, extra = row.values, row.extra
+        for name, place, decode, kind in fields:
+            if kind is None:
+                value = values[place]
+                if decode is not None:
+                    value = decode(value)
+            elif extra:
+                start, head = name + "/", name + "@"
+                cells = {key: cell for key, cell in extra.items() if key.startswith((start, head))}
+                if place >= 0:
+                    cells[name] = values[place]
+                value = kind.read(name, cells)
+            elif place >= 0:
+                value = kind.read(name, {name: values[place]})
+            else:
+                continue
+            if value is not None:
+                found[name] = value
+        return found
+
+
+def _plan(layout: Layout, verdict: Judgement) -> _Plan | None:
+    """None where lenses compute, or where something stored does not fit its field."""
+    shape = verdict.shape
+    if not verdict.visible:
+        return _Plan((), (), shape.secret)
+    if shape.steps or not verdict.unknown.isdisjoint(shape.known):
+        return None
+    return _Plan(_places(shape.active, layout), _places(shape.past, layout), shape.secret)
+
+
+def _places(fields: Iterable[Any], layout: Layout) -> tuple[Any, ...]:
+    found: list[Any] = []
+    for field in fields:
+        place = layout.places.get(field.name, -1)
+        if isinstance(field.kind, ScalarKind):
+            if place >= 0:
+                plain = isinstance(field.kind, (TextKind, FlagKind))
+                found.append((field.name, place, None if plain else _decoding(field.kind), None))
+        else:
+            found.append((field.name, place if isinstance(field.kind, NoteKind) else -1, None, field.kind))
+    return tuple(found)
+
+
+def _decoding(kind: ScalarKind) -> Callable[[Scalar], Any]:
+    return lambda value: None if value is None else kind.decode(value)
+
+
+# ---- entries ------------------------------------------------------------------------------------------------------
+class StoredEntry(Entry):
+    """An entry of a table: what the lists ask is known, everything else is read when somebody asks."""
+
+    __slots__ = ("_read", "_row", "_table")
+
+    def __init__(self, table: Table, row: int) -> None:
+        self._table = table
+        self._row = row
+        self._read: Raw | None = None
+        self._shown = self._retired = self._folded = None
+
+    # What `Entry` keeps in itself:
+    @property
+    def _id(self) -> str:  # type: ignore[override]
+        return self._table.columns.ids[self._row]
+
+    @property
+    def _schema(self) -> Schema:  # type: ignore[override]
+        return self._table.schema
+
+    @property
+    def _context(self) -> Context:  # type: ignore[override]
+        return self._table.context
+
+    @property
+    def _judgement(self) -> Judgement:  # type: ignore[override]
+        index = self._table.index
+        return index.verdicts[index.numbers[self._row]]
+
+    @property
+    def _raw(self) -> Raw:  # type: ignore[override]
+        if self._read is None:
+            self._read = self._table.pages.row(self._row).raw
+        return self._read
+
+    # What the columns know:
+    @property
+    def id(self) -> str:
+        return self._table.columns.ids[self._row]
+
+    @property
+    def status(self) -> Status:
+        table = self._table
+        return table.statuses[table.index.numbers[self._row]]
+
+    @property
+    def type(self) -> str:
+        table = self._table
+        return table.types[table.index.numbers[self._row]]
+
+    @property
+    def title(self) -> str | None:
+        return self._table.index.titles[self._row]
+
+    @property
+    def created(self) -> int:
+        return self._table.columns.created[self._row]
+
+    @property
+    def modified(self) -> int:
+        return self._table.columns.modified[self._row]
+
+    @property
+    def source(self) -> str | None:
+        return self._table.columns.sources.get(self._row)
+
+    def _decoded(self) -> tuple[Fields, Fields]:
+        if self._shown is None or self._retired is None:
+            found = self._table.fields(self._row)
+            if found is None:
+                return super()._decoded()
+            self._shown, self._retired = found
+        return self._shown, self._retired
+
+    def _searchable(self) -> str:
+        folded = self._table.folded()
+        found = folded[self._row]
+        if found is None:
+            found = folded[self._row] = super()._searchable()
+        return found
+
+    def _in(self, context: Context) -> Entry:
+        return evaluate(self.id, self._raw, self._schema, context)
+
+    def __reduce__(self) -> Any:
+        return evaluate, (self.id, self._raw, self._schema, self._context)
