@@ -432,7 +432,7 @@ def test_no_clock_has_to_be_right(
 def test_a_relay_is_asked_under_its_own_name_only(relay: RelayServer, device: Device) -> None:
     """What was signed for another relay is worth nothing here, even for a relay in the middle that passes it on."""
     elsewhere = RelayRemote(relay.address, signer=device, create=True)
-    elsewhere._host = "evil.example"
+    elsewhere._link._host = "evil.example"
     with pytest.raises(RemoteRefused):
         elsewhere.put("a/1", b"data")
     import httpx
@@ -445,7 +445,7 @@ def test_captured_requests_cannot_be_repeated(relay: RelayServer, device: Device
 
     sent: list[Any] = []
     remote = RelayRemote(relay.address, signer=device, create=True)
-    remote._web._client.event_hooks = {"request": [sent.append]}
+    remote._link._web._client.event_hooks = {"request": [sent.append]}
     remote.put("a/1", b"data")
     remote.delete("a/1")
     for request in [one for one in sent if one.method in ("PUT", "DELETE")]:

@@ -15,7 +15,7 @@ from vaultsync import limits
 from vaultsync.crypto import primitives as p
 from vaultsync.crypto.epochs import Epoch, grant, link, linked, open_grant, reachable
 from vaultsync.crypto.keys import Chain, DeviceKeys, DevicePublic, EpochKey
-from vaultsync.crypto.roster_entry import Claim, Op, build, context_of, entry_hash, prove_renewal
+from vaultsync.crypto.roster_entry import Claim, Entry, Op, build, context_of, entry_hash, prove_renewal
 from vaultsync.crypto.roster_log import RosterLog
 from vaultsync.crypto.roster_view import Member, RevokedChain, View, derive, marks_of, past
 from vaultsync.errors import BadSeal, UnknownChain, UpdateRequired, UsageError
@@ -182,6 +182,11 @@ class Roster(RosterLog):
         if self._view is None:
             raise UsageError("the first entry of the roster is not here yet")
         return self._view
+
+    @property
+    def founding(self) -> Entry:
+        """The first entry: the recovery identity and the device that the vault began with."""
+        return next(entry for entry in self.log if entry.op == Op.CREATE)
 
     @property
     def recovery(self) -> Member:

@@ -8,14 +8,14 @@ from __future__ import annotations
 import os
 import re
 from typing import Final
-from urllib.parse import unquote_to_bytes
+from urllib.parse import unquote_to_bytes, urlsplit
 
 from vaultsync.errors import UnsupportedRemote
 from vaultsync.remote.folder import FolderRemote
 from vaultsync.remote.port import Remote
 from vaultsync.remote.signing import Signer
 
-__all__ = ["folder_of", "open_remote"]
+__all__ = ["folder_of", "is_exposed", "open_remote"]
 
 _AVAILABLE: Final = (
     "Available: a folder, as file:///path or as an absolute path (a synced folder, a share, a USB stick); "
@@ -60,6 +60,18 @@ def open_remote(url: str | os.PathLike[str], *, create: bool = False, signer: Si
 
         return RelayRemote(os.fspath(url), signer=signer, create=create)
     return FolderRemote(folder_of(os.fspath(url), windows=os.name == "nt"), create=create)
+
+
+def is_exposed(url: str) -> bool:
+    """Whether what is said to a server goes over a network in the clear: plain HTTP, and not to this very machine."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+    except ValueError:
+        return False
+    if parts.scheme.lower() not in ("http", "dav+http"):
+        return False
+    return host != "localhost" and not host.endswith(".localhost") and host != "::1" and not host.startswith("127.")
 
 
 def folder_of(url: str, *, windows: bool) -> str:

@@ -24,11 +24,29 @@ from typing import Any, Final, Protocol
 from vaultsync.errors import RemoteRefused, UsageError
 from vaultsync.limits import MAX_MEMBERS
 
-__all__ = ["SCHEME", "Grant", "Membership", "Sign", "Signer", "bucket_of", "request_parts"]
+__all__ = [
+    "SCHEME",
+    "EditedMeanwhile",
+    "Grant",
+    "Membership",
+    "Sign",
+    "Signer",
+    "UnknownThere",
+    "bucket_of",
+    "request_parts",
+]
 
 SCHEME: Final = "VaultSync-Ed25519"
 Sign = Callable[..., bytes]
 """``sign(use, *parts)``: a device's or the recovery identity's own ``DeviceKeys.sign``."""
+
+
+class EditedMeanwhile(RemoteRefused):
+    """The list of members on the relay is another one of the same number: read it, and base the next one on that."""
+
+
+class UnknownThere(RemoteRefused):
+    """The relay does not know the bucket, or the key is not on its list; and there is nothing to tell it."""
 
 
 class Signer(Protocol):

@@ -26,6 +26,7 @@ from vaultsync.sync import events as ev
 from vaultsync.sync import names
 from vaultsync.sync.core import Core
 from vaultsync.sync.report import Finding, SyncReport
+from vaultsync.vault.access import RelayAccess
 from vaultsync.vault.attachments import BLOB
 from vaultsync.vault.ends import Ends
 from vaultsync.vault.environment import Environment
@@ -89,6 +90,7 @@ class Exchange:
         self._rosters = Rosters(
             ledger, remote, load_identity(), learned=learned, put=self._put, now_ms=environment.now_ms
         )
+        self._access = RelayAccess(ledger, remote, remote_id)
         self._ends = Ends(ledger)
         self._merged = merged
         self._progress = progress
@@ -109,9 +111,11 @@ class Exchange:
         self._tally = _Tally()
         core = self._ready_core()
         try:
+            seen = self._access.look(self._identity)
             core, missing = self._hear(core)
             if not receive_only:
                 self._rosters.put(missing)
+                self._access.publish(self._identity, seen)
                 self._rosters.put_account()
                 self._pack(core)
                 self._count_sends()

@@ -27,13 +27,14 @@ from vaultsync.errors import (
 from vaultsync.remote import Remote
 from vaultsync.sync import names
 from vaultsync.sync.report import Finding, SyncReport
+from vaultsync.vault.access import DeviceSigner
 from vaultsync.vault.background import Background
 from vaultsync.vault.environment import Environment
 from vaultsync.vault.exchange import Exchange
 from vaultsync.vault.identity import Identity
 from vaultsync.vault.ledger import Ledger
 from vaultsync.vault.links import Link
-from vaultsync.vault.reaching import create_remote, reach
+from vaultsync.vault.reaching import open_at, reach
 from vaultsync.vault.standing import Heard, MirrorStatus, Progress, State, Status
 
 __all__ = ["State", "Status", "Syncing"]
@@ -137,7 +138,7 @@ class Syncing:
             if settings.url is None:
                 raise NotConnected("a mirror holds what the vault's remote does: connect the vault to a remote first")
             raise UsageError("the vault is connected to this address already")
-        made = remote if remote is not None else self._open_new(url)
+        made = remote if remote is not None else self._open_at(url, create=True)
         made.list(names.roster_prefix(self._load_identity().vault_id))  # answers now, or says why not
         if mirror:
             self._lacks_everything(url)
@@ -188,8 +189,8 @@ class Syncing:
             for name in sorted(writing.names()):
                 writing.mark_undelivered(url, name)
 
-    def _open_new(self, url: str) -> Remote:
-        return create_remote(url) if self._open is reach else self._open(url)
+    def _open_at(self, url: str, *, create: bool = False) -> Remote:
+        return open_at(self._open, url, lambda: DeviceSigner(self._ledger, self._load_identity()), create=create)
 
     def _make_links(
         self, settings: _Settings, kept: dict[str, Link] | None = None, opened: dict[str, Remote] | None = None
@@ -201,7 +202,7 @@ class Syncing:
         def make() -> Exchange:
             return Exchange(
                 self._ledger,
-                remote if remote is not None else self._open(url),
+                remote if remote is not None else self._open_at(url),
                 url,
                 self._environment,
                 load_identity=self._load_identity,
