@@ -225,7 +225,11 @@ def test_sponsor_swaps_the_keys_in_a_claim() -> None:
     swapped = (STRANGER.public.to_bytes(), nonce, proof)
     entry = written(Op.ADD, W.laptop, (swapped, grants(W.roster, STRANGER)))
     assert isinstance(reason(entry), BadSignature)
-    mixed = (public[:32] + STRANGER.public.to_bytes()[32:], nonce, proof)  # the newcomer's signature key, another's encryption key
+    mixed = (
+        public[:32] + STRANGER.public.to_bytes()[32:],
+        nonce,
+        proof,
+    )  # another's encryption key
     recipient = roster_entry.DevicePublic.from_bytes(mixed[0]).id
     sealed = tuple(grants(W.roster, STRANGER)[0])
     entry = written(Op.ADD, W.laptop, (mixed, ((sealed[0], recipient, sealed[2]),)))

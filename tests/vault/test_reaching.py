@@ -1,4 +1,4 @@
-"""Which addresses a vault can be connected to, and a vault that lives in a bucket of a real S3 server."""
+"""A vault that lives in a bucket of a real S3 server."""
 
 from __future__ import annotations
 
@@ -16,16 +16,8 @@ import pytest
 import vaultsync as vs
 from vaultsync.presets.passwords import passwords
 from vaultsync.testing import environment
-from vaultsync.vault.reaching import create_remote, reach
 
 KEYS = ("ACCESSKEY123", "SECRETKEY456")
-
-
-@pytest.mark.parametrize("address", ["http://relay.example", "HTTPS://relay.example/x"])
-def test_a_relay_is_refused_in_one_sentence(address: str) -> None:
-    for opener in (reach, create_remote):
-        with pytest.raises(vs.UnsupportedRemote, match=r"relay .* is not supported by this version: use a folder"):
-            opener(address)
 
 
 @pytest.fixture

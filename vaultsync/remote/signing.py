@@ -19,13 +19,15 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
 from vaultsync.errors import RemoteRefused, UsageError
 from vaultsync.limits import MAX_MEMBERS
+from vaultsync.remote.port import Remote
 
 __all__ = [
     "SCHEME",
+    "AccessControlled",
     "EditedMeanwhile",
     "Grant",
     "Membership",
@@ -161,3 +163,28 @@ class Membership:
         if type(made.n) is not int or not 0 <= made.n < 2**53 or len(made.members) + len(grants) > MAX_MEMBERS:
             raise RemoteRefused("the relay sends a list of members that is none")
         return made
+
+
+@runtime_checkable
+class AccessControlled(Remote, Protocol):
+    """A remote that keeps a list of who may use it: a relay. See ``RelayRemote`` for what each call raises."""
+
+    def members(self) -> Membership:
+        """The list as the relay has it."""
+        ...
+
+    def enter(self, membership: Membership) -> Membership:
+        """Send signed statements; what holds afterwards."""
+        ...
+
+    def at(self, signer: Signer | None) -> AccessControlled:
+        """The same relay, for somebody else. Closed by itself."""
+        ...
+
+    def open_mailbox(self, membership: Membership, seconds: float) -> None:
+        """A bucket of its own for the owner of ``membership``, which ends after ``seconds``."""
+        ...
+
+    def close_mailbox(self, mailbox: bytes) -> None:
+        """With everything in it."""
+        ...

@@ -1,9 +1,9 @@
-"""This vault on relays: which bucket is its own, who is on the list of those who may use it, and how that is kept right.
+"""This vault on relays: its bucket, the list of those who may use it, and how that list is kept right.
 
 A relay keeps one bucket a vault. It belongs to the access key of the recovery identity that the vault began with, whose
-signatures are only to be had where password and recovery code were just given: when a vault is made, when a device joins
-by code, when one is removed. What was signed then is kept sealed in the store, so that any device can bring the list to
-a relay later on. Between those moments members let each other in, by the keys that the roster names.
+signatures are only to be had where password and recovery code were just given: when a vault is made, when a device
+joins by code, when one is removed. What was signed then is kept sealed in the store, so that any device can bring the
+list to a relay later on. Between those moments members let each other in, by the keys that the roster names.
 
 ::
 
@@ -21,8 +21,7 @@ from vaultsync.crypto.primitives import verify
 from vaultsync.crypto.roster import Roster
 from vaultsync.errors import Refused, RemoteRefused
 from vaultsync.remote import Remote
-from vaultsync.remote.relay import RelayRemote
-from vaultsync.remote.signing import EditedMeanwhile, Grant, Membership, bucket_of
+from vaultsync.remote.signing import AccessControlled, EditedMeanwhile, Grant, Membership, bucket_of
 from vaultsync.vault.identity import Identity
 from vaultsync.vault.ledger import Ledger
 
@@ -180,11 +179,11 @@ class RelayAccess:
 
     def __init__(self, ledger: Ledger, remote: Remote, remote_id: str) -> None:
         self._ledger = ledger
-        self._relay = remote if isinstance(remote, RelayRemote) else None
+        self._relay = remote if isinstance(remote, AccessControlled) else None
         self._sent = _SENT + hashlib.sha256(remote_id.encode()).hexdigest()[:32]
 
     def look(self, identity: Identity) -> Membership | None:
-        """Before the roster is pulled: the relay's list, when it seems to lack somebody or to hold somebody who is gone.
+        """Before the roster is pulled: the relay's list, when it may lack somebody, or hold somebody who is gone.
 
         Whoever is let in is let into the list that was read *before* the roster was: a removal puts its roster entry
         first and its list afterwards, so a list that is newer than the roster makes what is granted on this one void.

@@ -28,9 +28,9 @@ from vaultsync.errors import (
 from vaultsync.remote.port import Remote
 from vaultsync.sync import names
 from vaultsync.vault.environment import Environment
-from vaultsync.vault.identity import NO_ACCOUNT, AccountSlot, Identity
+from vaultsync.vault.identity import AccountSlot
 
-__all__ = ["OpenAccount", "account_key", "join_account", "open_account", "recovery_identity", "seal_account"]
+__all__ = ["OpenAccount", "account_key", "open_account", "read_roster", "recovery_identity", "seal_account"]
 
 _INCOMPLETE = b""
 
@@ -126,17 +126,8 @@ def _open_first(
 
 
 # ---- joining ------------------------------------------------------------------------------------------------------
-def join_account(remote: Remote, code: RecoveryCode, password: str, name: str, environment: Environment) -> Identity:
-    """Open the account on a remote and add this device to its vault.
-
-    Raises what `open_account` does, `VaultNotFound` when the account is there and its vault is not (yet), and
-    `WrongCode` when the code was replaced.
-    """
-    opened = open_account(remote, NO_ACCOUNT, code, password, environment)
-    return Identity.added(name, opened.contents, opened.slot, _read_roster(remote, opened.contents), environment)
-
-
-def _read_roster(remote: Remote, contents: AccountContents) -> Roster:
+def read_roster(remote: Remote, contents: AccountContents) -> Roster:
+    """The list of devices of the account's vault. Raises `VaultNotFound` when it is not there (yet), `RemoteError`."""
     entries = []
     for name in remote.list(names.roster_prefix(contents.vault_id)):
         parsed = names.parse_roster(name)

@@ -12,8 +12,7 @@ from typing import Final
 from vaultsync.crypto.invitation import Invitation
 from vaultsync.errors import RemoteUnavailable
 from vaultsync.remote import Remote
-from vaultsync.remote.relay import RelayRemote
-from vaultsync.remote.signing import Membership, UnknownThere, bucket_of
+from vaultsync.remote.signing import AccessControlled, Membership, UnknownThere, bucket_of
 
 __all__ = ["Meeting", "meeting_place"]
 
@@ -40,7 +39,7 @@ class _MailboxSigner:
 
 def meeting_place(remote: Remote, invitation: Invitation) -> Remote:
     """The remote to find the letters on: ``remote`` itself, or the mailbox on its relay (closed by itself)."""
-    return remote.at(_MailboxSigner(invitation)) if isinstance(remote, RelayRemote) else remote
+    return remote.at(_MailboxSigner(invitation)) if isinstance(remote, AccessControlled) else remote
 
 
 class Meeting:
@@ -48,7 +47,7 @@ class Meeting:
 
     def __init__(self, remote: Remote, invitation: Invitation) -> None:
         self.remote: Final = meeting_place(remote, invitation)
-        self._relay = remote if isinstance(remote, RelayRemote) else None
+        self._relay = remote if isinstance(remote, AccessControlled) else None
         self._invitation = invitation
         self._open = False
 

@@ -35,12 +35,15 @@ from vaultsync.errors import (
     WrongInvitation,
 )
 from vaultsync.remote.port import Remote
+from vaultsync.remote.signing import UnknownThere
 from vaultsync.vault import qr, unlocking
+from vaultsync.vault.access import shared
 from vaultsync.vault.environment import Environment
 from vaultsync.vault.exchange import Exchange
 from vaultsync.vault.identity import ROSTER, AccountSlot, Identity
 from vaultsync.vault.ledger import Ledger
 from vaultsync.vault.mailbox import CLOSED, Mailbox
+from vaultsync.vault.meeting import Meeting
 from vaultsync.vault.parcels import tips
 from vaultsync.vault.syncing import Syncing
 
@@ -75,13 +78,16 @@ class Pairing:
             url, expires_ms=expires_ms, entropy=environment.entropy, vault_id=identity.vault_id
         )
         self._inviter = Inviter(invitation, identity.keys, identity.roster, entropy=environment.entropy)
-        self._box = Mailbox(remote, invitation.mailbox)
+        self._meeting = Meeting(remote, invitation)
+        self._box = Mailbox(self._meeting.remote, invitation.mailbox)
         self._ledger, self._syncing, self._environment = ledger, syncing, environment
         self._lock = threading.RLock()
         self._approved_ms: int | None = None
         self._cleared = False
         self.reason = ""
         """Why it failed, for a person; empty while it did not."""
+        with contextlib.suppress(RemoteUnavailable):  # the next poll tries again
+            self._meeting.open(environment.now_ms())
 
     # ---- seeing -----------------------------------------------------------------------------------------------
     @property
@@ -137,9 +143,12 @@ class Pairing:
             try:
                 self._check_time()
                 if self.stage is not Stage.FAILED:
+                    self._meeting.open(self._environment.now_ms())
                     self._box.look((1, 3, _RECEIPT))
                     self._box.read(lambda data: self._inviter.receive(data, now_ms=self._environment.now_ms()))
                     self._box.put(self._inviter.outbox)
+            except UnknownThere as error:
+                raise self._meeting.lost(error) from None
             except (PairingFailed, WrongInvitation) as error:
                 self.reason = str(error)
             if self.stage in (Stage.DONE, Stage.FAILED):
@@ -195,6 +204,7 @@ class Pairing:
             number=identity.account.number,
             account=identity.account.data,
             frontier=_applied(self._ledger, identity),
+            access=shared(self._ledger, identity),
         )
 
     def refuse(self) -> None:
@@ -226,17 +236,24 @@ class Pairing:
     def _clear(self) -> None:
         if self._cleared:
             return
-        if self.stage is Stage.FAILED and self._box.met:
+        told = self.stage is Stage.FAILED and self._box.met
+        if told:
             self._box.put((CLOSED,))  # taken away by the device that it is for
-        self._box.clear()
+        with contextlib.suppress(UnknownThere):  # gone is as good as empty
+            self._box.clear()
+            if not told:
+                self._meeting.end()
+        self._meeting.close()
         self._cleared = True
 
 
 # ---- the newcomer -------------------------------------------------------------------------------------------------
 class Newcomer(NamedTuple):
-    """Let in: who this device is, how far it has to fetch, and the call that tells the sponsor that it did."""
+    """Let in: who this device is, what opens relays to it, how far it has to fetch, and the call that tells the sponsor
+    that it did."""
 
     identity: Identity
+    access: bytes
     frontier: Frontier
     finish: Callable[[], None]
 
@@ -277,7 +294,7 @@ def ask_in(
         with contextlib.suppress(RemoteError):  # the sponsor then only does not hear that all went well
             insist(lambda: box.put(receipt), environment, deadline=environment.monotonic() + _RECEIPT_SECONDS)
 
-    return Newcomer(identity, welcome.frontier, finish)
+    return Newcomer(identity, welcome.access, welcome.frontier, finish)
 
 
 def _converse(

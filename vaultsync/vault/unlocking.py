@@ -12,6 +12,7 @@ from vaultsync.crypto.rows import LocalKey
 from vaultsync.crypto.slots import make_slot, open_slot
 from vaultsync.errors import UsageError, WrongPassword
 from vaultsync.store import Slot, Store
+from vaultsync.vault.access import ACCESS
 from vaultsync.vault.environment import Environment
 from vaultsync.vault.identity import Identity
 from vaultsync.vault.ledger import STATE, Ledger
@@ -36,9 +37,17 @@ class Secrets:
 
 
 def create_store(
-    path: str | os.PathLike[str], identity: Identity, secrets: Secrets, environment: Environment
+    path: str | os.PathLike[str],
+    identity: Identity,
+    secrets: Secrets,
+    environment: Environment,
+    *,
+    access: bytes = b"",
 ) -> Ledger:
-    """A new file with the identity in it. Raises `VaultExists`, `StoreFailed`."""
+    """A new file with the identity in it, and with what opens relays to it (see `vault.access`).
+
+    Raises `VaultExists`, `StoreFailed`.
+    """
     local = LocalKey.generate(environment.entropy)
     data = make_slot(
         local,
@@ -49,7 +58,7 @@ def create_store(
         allow_weak=environment.weak_keys,
     )
     slot = Slot("password" if secrets.password is not None else "key", data)
-    rows = {name: local.seal(STATE, name, value) for name, value in identity.rows().items()}
+    rows = {name: local.seal(STATE, name, value) for name, value in {**identity.rows(), ACCESS: access}.items()}
     store = Store.create(path, header=HEADER, slots=[slot], **environment.store_options())
     try:
         with store.write() as writing:

@@ -31,20 +31,20 @@ from vaultsync.schema.kinds import FileRef
 from vaultsync.schema.published import Drift
 from vaultsync.schema.types import Schema
 from vaultsync.sync.report import SyncReport
-from vaultsync.vault import account, census, unlocking
+from vaultsync.vault import access, account, census, unlocking
 from vaultsync.vault.attachments import attach, read_attachment
 from vaultsync.vault.desk import Desk, Quota
 from vaultsync.vault.devices import DeviceInfo, devices
 from vaultsync.vault.environment import REAL, Environment
 from vaultsync.vault.events import Bus, Event, EventKind
-from vaultsync.vault.exchange import Exchange
 from vaultsync.vault.exporting import export
 from vaultsync.vault.health import Health, examine
 from vaultsync.vault.identity import Identity
 from vaultsync.vault.importing import import_records
+from vaultsync.vault.joining import by_code, by_invitation
 from vaultsync.vault.ledger import Ledger
 from vaultsync.vault.locking import AutoLock
-from vaultsync.vault.pairing import Pairing, ask_in, fetch_up_to, insist
+from vaultsync.vault.pairing import Pairing, insist
 from vaultsync.vault.picture import Picture
 from vaultsync.vault.provenance import Revision
 from vaultsync.vault.reaching import reach
@@ -123,7 +123,8 @@ class Vault:
         code = RecoveryCode.generate(environment.entropy) if password is not None else None
         if code is not None and password is not None:
             identity = identity.with_account(account.seal_account(code, password, contents, 1, environment))
-        ledger = unlocking.create_store(path, identity, secrets, environment)
+        listed = access.founding(recovery, identity.roster)
+        ledger = unlocking.create_store(path, identity, secrets, environment, access=listed)
         vault = _made(path, ledger, lambda: cls._founded(ledger, identity, schema, environment, app))
         vault.recovery_code = None if code is None else str(code)
         return vault
@@ -203,41 +204,35 @@ class Vault:
                 raise UsageError("with invitation= comes show_code=, to show six digits with; and no recovery code")
             invited = Invitation.parse(invitation)
             _refuse_existing(path)
-            url, deadline = url or invited.remote, environment.monotonic() + timeout
-            remote = opener(url)
-            try:
-                let_in = ask_in(remote, invited, name, environment, show_code=show_code, deadline=deadline)
-                ledger = unlocking.create_store(path, let_in.identity, secrets, environment)
-            except BaseException:
-                remote.close()
-                raise
+            url, until = url or invited.remote, environment.monotonic() + timeout
+            arrival = by_invitation(
+                *(path, opener(url), url, invited, name, secrets),
+                show_code=show_code,
+                deadline=until,
+                environment=environment,
+            )
         elif url is None or code is None or password is None:
             raise UsageError("joining takes the remote's address, password= and code=, or invitation=")
         else:
             parsed = RecoveryCode.parse(code)
             _refuse_existing(path)
-            remote, let_in, deadline = opener(url), None, 0.0
-            identity = account.join_account(remote, parsed, password, name, environment)
-            ledger = unlocking.create_store(path, identity, secrets, environment)
+            arrival = by_code(
+                *(path, opener(url), url, parsed, name, secrets), password=password, environment=environment
+            )
+        ledger, remote = arrival.ledger, arrival.remote
 
         def make() -> Vault:
-            # Fetch before anything is written anywhere: the vault may belong to another schema, or to a newer format.
-            if let_in is not None:
-                fetch_up_to(ledger, remote, url, environment, let_in.frontier, deadline=deadline)
-            else:
-                load = partial(unlocking.load_identity, ledger)
-                Exchange(ledger, remote, url, environment, load_identity=load).run(receive_only=True)
+            arrival.fetch()
             identity = unlocking.load_identity(ledger)
             vault = cls(ledger, identity, schema, environment, app=app, opener=opener, background=background)
-            insist(lambda: vault._syncing.connect(url, remote), environment, deadline=deadline)
+            insist(lambda: vault._syncing.connect(arrival.url, remote), environment, deadline=arrival.deadline)
             # From here on others may have heard of this device: a remote that fails now only means it is offline.
             with contextlib.suppress(RemoteError):
                 vault._syncing.run()
             return vault
 
         vault = _made(path, ledger, make)
-        if let_in is not None:
-            let_in.finish()
+        arrival.finish()
         return vault
 
     # ---- locking ----------------------------------------------------------------------------------------------
