@@ -14,7 +14,17 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from vaultsync.cli import demo_command, editing, files, pairing, schema_command, seeing, upgrading, vaults
+from vaultsync.cli import (
+    demo_command,
+    editing,
+    files,
+    pairing,
+    relay_command,
+    schema_command,
+    seeing,
+    upgrading,
+    vaults,
+)
 from vaultsync.cli.output import error, note, say
 from vaultsync.cli.session import Misused
 from vaultsync.errors import DamagedStore, VaultSyncError
@@ -150,13 +160,14 @@ for _panel, _module in (
     ("Entries", seeing),
     ("Entries", editing),
     ("In and out", files),
+    ("Servers", relay_command),
     ("Versions", upgrading),
     ("Versions", schema_command),
     ("See it work", demo_command),
 ):
     for _name, _function in _module.COMMANDS.items():
         app.command(_name, help=_reflowed(_function.__doc__), rich_help_panel=_panel)(_function)
-_MODULES = (vaults, pairing, seeing, editing, files, upgrading, schema_command, demo_command)
+_MODULES = (vaults, pairing, seeing, editing, files, relay_command, upgrading, schema_command, demo_command)
 _NAMES = frozenset(name for module in _MODULES for name in module.COMMANDS)
 
 

@@ -29,6 +29,8 @@ from vaultsync.cli.output import (
 from vaultsync.cli.pairing import InvitationOption, join_invited
 from vaultsync.cli.session import Json, Misused, Session, closing, on_vault, sync_with_progress
 from vaultsync.errors import DamagedStore, RemoteError, StoreFailed, UnsupportedRemote, VaultExists
+from vaultsync.remote.address import is_exposed
+from vaultsync.vault.reaching import EXPOSED
 from vaultsync.view import words
 
 __all__ = ["COMMANDS", "address"]
@@ -165,12 +167,14 @@ def _tell_code(code: str) -> None:
 
 @on_vault("address")
 def connect(session: Session, address: _Address = None, auto_sync: _Auto = None, json: Json = False) -> None:
-    """Sync this vault through a folder from now on.
+    """Sync this vault through a folder, a relay or a store from now on.
 
-    Any folder that reaches the other devices: of a cloud drive, a share, a USB stick. What is in it is sealed; whoever
-    keeps the folder can read nothing of it.
+    Any folder that reaches the other devices: of a cloud drive, a share, a USB stick. Or https://HOST of a relay
+    (`vaultsync relay`), s3://…, dav+https://…. What is there is sealed; whoever keeps it can read nothing of it.
     """
     url = _url(address)
+    if is_exposed(url):
+        warn(EXPOSED)
     with session.opened() as vault:
         there = not _is_path(address) or Path(address or "").expanduser().is_dir()
         vault.connect(url)
@@ -365,14 +369,8 @@ def _remote_answers(vault: vs.Vault) -> dict[str, Any]:
     url = vault.status.remote
     if url is None:
         return {"address": None, "answers": None, "message": ""}
-    from vaultsync.vault.reaching import reach
-
     try:
-        remote = reach(url)
-        try:
-            remote.list("account/")
-        finally:
-            remote.close()
+        vault.probe()
     except (RemoteError, StoreFailed, UnsupportedRemote) as error:
         return {"address": url, "answers": False, "message": str(error)}
     return {"address": url, "answers": True, "message": ""}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from vaultsync.errors import UsageError
@@ -31,9 +31,9 @@ class RelayConfig:
     for. Raises ``UsageError``.
     """
 
-    database: str = "relay.db"
+    database: str = field(default="relay.db", repr=False)
     host: str = "127.0.0.1"
-    port: int = 8440
+    port: int = 8787
     names: tuple[str, ...] = ()
     certificate: str | None = None
     key: str | None = None
@@ -56,15 +56,29 @@ class RelayConfig:
     def __post_init__(self) -> None:
         if (self.certificate is None) != (self.key is None):
             raise UsageError("TLS needs both a certificate and its key")
-        if not 0 <= self.port < 65536 or min(self.bucket_rate, self.address_rate, self.poll_seconds) <= 0:
-            raise UsageError("port, rates and times of a relay are positive numbers")
-        if not 0 < self.object_bytes <= MAX_ENVELOPE_BYTES:
-            raise UsageError(f"an object has 1 to {MAX_ENVELOPE_BYTES} bytes")
+        counts = (self.bucket_bytes, self.bucket_objects, self.max_waiting, self.nonce_seconds, self.connections)
+        rates = (self.bucket_rate, self.address_rate, self.poll_seconds)
+        if not 0 <= self.port < 65536 or not min(*counts, *rates) > 0 or min(self.total_bytes, self.grace_seconds) < 0:
+            raise UsageError("port, rates, times and sizes of a relay are positive numbers")
+        if not 0 < self.object_bytes <= MAX_ENVELOPE_BYTES or self.body_bytes < self.object_bytes:
+            raise UsageError(f"an object has 1 to {MAX_ENVELOPE_BYTES} bytes, and all bodies together at least as many")
+        if "://" in self.database and not self.is_postgres:
+            raise UsageError("the database of a relay is a file, or postgresql://…")
+
+    @property
+    def is_anywhere(self) -> bool:
+        """Whether it listens on every address of the machine."""
+        return self.host in ("", "0.0.0.0", "::")  # noqa: S104 - compared, not bound to
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine reaches it."""
+        return self.host in _LOOPBACK
 
     @property
     def known_names(self) -> frozenset[str]:
         """Host names (lowercase, without port) that requests may be signed for."""
-        own = () if self.host in ("", "0.0.0.0", "::") else (self.host,)  # noqa: S104 - compared, not bound to
+        own = () if self.is_anywhere else (self.host,)
         return frozenset(name.lower() for name in (*_LOOPBACK, *own, *self.names))
 
     @property

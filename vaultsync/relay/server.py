@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import signal
 import socket
+import ssl
 import sys
 from collections.abc import Callable
 from types import FrameType
@@ -65,7 +67,8 @@ class RelayServer(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """A signal. Devices that wait for news are answered now, so that the end does not wait for them."""
         self.relay.news.closed = True  # told by the loop, below
-        super().handle_exit(sig, frame)
+        self.force_exit = self.should_exit and sig == signal.SIGINT  # somebody is impatient
+        self.should_exit = True  # and not raised again afterwards, as uvicorn does: an end in order is no failure
 
     def stop(self) -> None:
         """End soon, after answering what is under way."""
@@ -89,6 +92,7 @@ def serve(
     Raises ``UsageError`` when the address cannot be listened on, ``StoreBusy`` and ``StoreFailed`` for the database,
     ``ExtraMissing``.
     """
+    _check_certificate(config)
     handler = logging.StreamHandler(log or sys.stderr)
     handler.setFormatter(JsonLines())
     names = ("vaultsync.relay", "uvicorn.error")
@@ -101,8 +105,7 @@ def serve(
         logger.propagate = False
     server = RelayServer(config, driver=driver, announce=announce)
     try:
-        with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again after an orderly end
-            _run(server, config)
+        _run(server, config)
     finally:
         for logger, level, propagate in before:
             logger.removeHandler(handler)
@@ -112,14 +115,24 @@ def serve(
 
 def _run(server: RelayServer, config: RelayConfig) -> None:
     try:
-        with _listening(config) as listening:
-            server.run(sockets=[listening])
+        listening = _listening(config)
     except OSError as error:
         raise UsageError(f"cannot listen on port {config.port} of {config.host}: {error.strerror}") from None
-    except SystemExit:
-        pass
+    with listening, contextlib.suppress(SystemExit):
+        server.run(sockets=[listening])
     if not server.started:
         raise server.relay.failure or StoreFailed("the relay did not start; its log says why")
+
+
+def _check_certificate(config: RelayConfig) -> None:
+    """Before anything else: uvicorn would fail on it with whatever the TLS library raises, or ask for a passphrase."""
+    if config.certificate is None:
+        return
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(config.certificate, config.key, password=lambda: "")
+    except OSError as error:  # SSLError is one
+        trouble = error.strerror if not isinstance(error, ssl.SSLError) else "not a PEM certificate with its own key"
+        raise UsageError(f"the certificate or its key cannot be used: {trouble}") from None
 
 
 def _listening(config: RelayConfig) -> socket.socket:

@@ -377,6 +377,10 @@ class Syncing:
         """The primary remote, for single objects; ``None`` when there is none. Never waits for a pass."""
         return self._ready()[0].remote if self._settings.url is not None else None
 
+    def probe(self) -> None:
+        """See whether the primary remote answers. Raises `NotConnected`, `RemoteError`."""
+        self._ready()[0].remote.list(names.roster_prefix(self._load_identity().vault_id))
+
     def fetch(self, name: str) -> bytes:
         """One object from whichever remote has it. Raises `NotConnected`, `RemoteError`, `ObjectMissing`."""
         trouble: RemoteError | None = None

@@ -471,9 +471,9 @@ class Vault:
 
     # ---- syncing ----------------------------------------------------------------------------------------------
     def connect(self, url: str, /, *, remote: Remote | None = None, mirror: bool = False) -> None:
-        """Sync with this remote from now on: ``file:///path`` of any folder, ``s3://``, ``gs://``, ``az://`` or
-        ``dav+https://``. With ``mirror`` in addition to the one there is: each holds everything, and one that works
-        keeps this device going.
+        """Sync with this remote from now on: ``file:///path`` of any folder, ``https://`` of a relay, ``s3://``,
+        ``gs://``, ``az://`` or ``dav+https://``. With ``mirror`` in addition to the one there is: each holds
+        everything, and one that works keeps this device going.
 
         Raises `UnsupportedRemote`, `ExtraMissing`, `RemoteError`, and `NotConnected` for a mirror of nothing.
         """
@@ -502,6 +502,12 @@ class Vault:
         is tried at once. Returns at once, does nothing while automatic sync is off, and cannot be called too often."""
         self._check_open()
         self._syncing.wake()
+
+    def probe(self) -> None:
+        """Ask the remote for something small, and exchange nothing. Raises `NotConnected` and `RemoteError` when it
+        does not answer as it should."""
+        self._check_open()
+        self._syncing.probe()
 
     @property
     def auto_sync(self) -> bool:
