@@ -84,7 +84,9 @@ if TYPE_CHECKING:
     from vaultsync.vault.events import Event, EventKind
     from vaultsync.vault.pairing import Pairing
     from vaultsync.vault.pairing import Stage as PairingStage
+    from vaultsync.vault.passwords import PasswordChange
     from vaultsync.vault.provenance import Revision
+    from vaultsync.vault.revocations import Exposure, LateEdit, Revocation
     from vaultsync.vault.standing import MirrorStatus, Progress, State
     from vaultsync.vault.standing import Status as SyncStatus
     from vaultsync.vault.upgrade import TypePlan, UpgradePlan
@@ -121,7 +123,9 @@ _HOMES = {
     "vaultsync.view.notices": ("Notice",),
     "vaultsync.vault.desk": ("Quota",),
     "vaultsync.vault.pairing": ("Pairing", "PairingStage"),
+    "vaultsync.vault.passwords": ("PasswordChange",),
     "vaultsync.vault.provenance": ("Revision",),
+    "vaultsync.vault.revocations": ("Exposure", "LateEdit", "Revocation"),
     "vaultsync.vault.standing": ("MirrorStatus", "Progress", "State", "SyncStatus"),
     "vaultsync.vault.upgrade": ("TypePlan", "UpgradePlan"),
     "vaultsync.vault.vault": ("Vault",),
@@ -164,6 +168,7 @@ __all__ = [
     "Event",
     "EventKind",
     "ExportFirst",
+    "Exposure",
     "ExtraMissing",
     "Field",
     "FileRef",
@@ -172,6 +177,7 @@ __all__ = [
     "ForkedChain",
     "ImportFailed",
     "ImportReport",
+    "LateEdit",
     "MalformedChange",
     "MalformedEnvelope",
     "MalformedRoster",
@@ -184,6 +190,7 @@ __all__ = [
     "Pairing",
     "PairingFailed",
     "PairingStage",
+    "PasswordChange",
     "Progress",
     "Quota",
     "QuotaExceeded",
@@ -194,6 +201,7 @@ __all__ = [
     "RemoteUnavailable",
     "RetiredField",
     "Revision",
+    "Revocation",
     "Revoked",
     "Schema",
     "SchemaDrift",

@@ -10,6 +10,7 @@ from __future__ import annotations
 from vaultsync.store.connection import Connect, Connection, connect
 from vaultsync.store.files import FileLock
 from vaultsync.store.health import Health, Unreadable
+from vaultsync.store.resealing import Reseal
 from vaultsync.store.rows import (
     Envelope,
     JournalRow,
@@ -36,6 +37,7 @@ __all__ = [
     "Origin",
     "Quarantined",
     "Reading",
+    "Reseal",
     "Slot",
     "Snapshot",
     "SnapshotInfo",

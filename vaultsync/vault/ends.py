@@ -126,6 +126,9 @@ class Ends:
 
     def _keep(self) -> None:
         with self._ledger.write() as transaction:
+            searched, said = _unpacked(transaction.state(SAID))  # what came from another remote meanwhile
+            self._searched |= searched
+            self._said = said | self._said
             transaction.set_state(SAID, _packed(self._searched, self._said.values()))
 
 

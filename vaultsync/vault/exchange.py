@@ -111,11 +111,8 @@ class Exchange:
         self._tally = _Tally()
         core = self._ready_core()
         try:
-            seen = self._access.look(self._identity)
-            core, missing = self._hear(core)
+            core = self._exchange_rosters(core, receive_only=receive_only)
             if not receive_only:
-                self._rosters.put(missing)
-                self._access.publish(self._identity, seen)
                 self._rosters.put_account()
                 self._pack(core)
                 self._count_sends()
@@ -158,6 +155,19 @@ class Exchange:
         elif changed:
             core.receive(ev.RosterChanged(self._rosters.chains))
         return core, missing
+
+    def exchange_rosters(self) -> Rosters:
+        """The list of devices alone, in both directions. Under the same lock as `run`; raises as that does."""
+        self._exchange_rosters(self._ready_core(), receive_only=False)
+        return self._rosters
+
+    def _exchange_rosters(self, core: Core, *, receive_only: bool) -> Core:
+        seen = self._access.look(self._identity)
+        core, missing = self._hear(core)
+        if not receive_only:
+            self._rosters.put(missing)
+            self._access.publish(self._identity, seen)
+        return core
 
     def _work_off(self, core: Core, stop: threading.Event | None) -> None:
         while decision := core.decide():

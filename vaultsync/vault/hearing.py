@@ -19,7 +19,7 @@ from typing import Final
 from vaultsync.crypto.roster import Roster
 from vaultsync.errors import BadSeal, UpdateRequired
 from vaultsync.store import Reading
-from vaultsync.vault.identity import ROSTER, Identity
+from vaultsync.vault.identity import ACCOUNT, NO_ACCOUNT, ROSTER, Identity
 from vaultsync.vault.ledger import Ledger, Transaction
 from vaultsync.vault.parcels import Parcel, tips
 
@@ -71,15 +71,18 @@ def hear(transaction: Transaction, identity: Identity, entries: Iterable[bytes],
     """
     before = identity.roster
     roster = before.merge(entries)
-    for device in sorted(roster.former.keys() - before.former.keys()):
+    for device in sorted(roster.former):
         if not roster.former[device].recovery:
             _note_removal(transaction, device, now_ms)
+    if roster.recovery.id != before.recovery.id:
+        transaction.set_state(ACCOUNT, NO_ACCOUNT.to_bytes())  # the slot that is held here has no power any more
     with contextlib.suppress(UpdateRequired):
         roster = _answered(roster, transaction, identity)
     for entry in roster.log:
         if not before.knows(entry.hash):
             transaction.set_state(ROSTER + entry.hash.hex(), entry.data)
-    return identity.with_entries(roster)
+    heard = identity.with_entries(roster)
+    return heard if roster.recovery.id == before.recovery.id else heard.with_account(NO_ACCOUNT)
 
 
 def _answered(roster: Roster, transaction: Transaction, identity: Identity) -> Roster:

@@ -9,6 +9,7 @@ This module knows nothing of schemas, of what entries mean, of devices or of rem
 
 from __future__ import annotations
 
+import contextlib
 import json
 import struct
 import threading
@@ -23,8 +24,8 @@ from vaultsync.document.changes import Change, Touched
 from vaultsync.document.codec import decode_own
 from vaultsync.document.engine import Applied, Edit, Engine
 from vaultsync.document.layout import ENTRIES
-from vaultsync.errors import BadSeal, CommitUnknown, DamagedStore, EngineFailure, VaultClosed
-from vaultsync.store import JournalRow, Origin, Reading, Store, Writing
+from vaultsync.errors import BadSeal, CommitUnknown, DamagedStore, EngineFailure, StoreError, VaultClosed
+from vaultsync.store import JournalRow, Origin, Reading, Reseal, Slot, Store, Writing
 from vaultsync.vault.environment import Environment
 
 __all__ = ["GroupMark", "Ledger", "OwnChange", "Touches", "Transaction"]
@@ -139,6 +140,8 @@ class Ledger:
         self._position = 0
         self._touches = Touches(everything=True)
         self._elsewhere = Touches()
+        self._slots = store.slots
+        self._stale = False
 
     # ---- the document -----------------------------------------------------------------------------------------
     @property
@@ -221,9 +224,11 @@ class Ledger:
     def refresh(self) -> None:
         """See what other processes of this device wrote. Costs one pragma when there is nothing."""
         with self.lock:
-            if not self.store.changed_elsewhere():
+            if not self.store.changed_elsewhere() and not self._stale:
                 return
             self.news += 1
+            with self.store.read() as reading:
+                self._check_key(reading)
             if self._engine is not None and not self._engine.dirty:
                 with self.store.read() as reading:
                     self._catch_up(reading)
@@ -248,6 +253,7 @@ class Ledger:
             transaction: Transaction | None = None
             try:
                 with self.store.write() as writing:
+                    self._check_key(writing)
                     self._catch_up(writing)
                     transaction = Transaction(self, writing, self.engine)
                     yield transaction
@@ -285,6 +291,38 @@ class Ledger:
             self._elsewhere.add(touched)
             self._position = last
 
+    # ---- the key ----------------------------------------------------------------------------------------------
+    def _check_key(self, reading: Reading) -> None:
+        """Raises `VaultClosed` when another process sealed everything anew: what is here can read nothing of it."""
+        self._stale = [slot.data for slot in reading.slots()] != self._slots
+        if self._stale:
+            raise VaultClosed("the password was changed by another program of this device: open the vault again")
+
+    def rekey(self, key: LocalKey, slots: Sequence[Slot]) -> None:
+        """Seal every row under another key of the same store, and replace the key slots, in one transaction; then clear
+        the file of what it held before, as far as that is possible.
+
+        Raises `DamagedStore` when something cannot be read, and `StoreError`; then the old key and slots are the ones
+        that count.
+        """
+        with self.lock:
+            old, wrapped = self.key, [slot.data for slot in slots]
+            self.engine  # noqa: B018 - loaded before, not while other processes wait
+            try:
+                with self.store.write() as writing:
+                    self._check_key(writing)
+                    self._catch_up(writing)
+                    writing.reseal(resealing(old, key))
+                    writing.replace_slots(slots)
+            except CommitUnknown:
+                if self.store.slots != wrapped:
+                    raise
+            self.key, self._slots = key, wrapped
+            with contextlib.suppress(StoreError):  # it is done; what is left goes with a later write
+                self.store.scrub()
+                self.store.trim()
+                self.store.scrub()
+
     # ---- sealed state -----------------------------------------------------------------------------------------
     def state(self, name: str) -> bytes | None:
         """A value that was stored under a name."""
@@ -302,6 +340,8 @@ class Ledger:
         try:
             return None if sealed is None else self.key.open(STATE, name, sealed)
         except BadSeal:
+            with self.store.read() as reading:
+                self._check_key(reading)
             raise DamagedStore(
                 f"the vault file is damaged: its setting {name!r} cannot be read", lost=(name,), whole=("the entries",)
             ) from None
@@ -350,3 +390,28 @@ class Ledger:
                 self._engine.close()
                 self._engine = None
             self.store.close()
+
+
+def resealing(old: LocalKey, new: LocalKey) -> Reseal:
+    """How each sealed row gets from one key to the other. Raises `DamagedStore` for what does not open."""
+
+    def move(table: str, name: str | bytes, sealed: bytes) -> bytes:
+        try:
+            return new.seal(table, name, old.open(table, name, sealed))
+        except BadSeal:
+            raise DamagedStore(
+                "something in this vault file cannot be read: examine it, and change the password when it is whole",
+                lost=("what that row held",),
+                whole=("everything else: nothing was changed",),
+            ) from None
+
+    def segment(index: bytes, number: int, sealed: bytes) -> bytes:
+        name = json.loads(old.open(SNAPSHOT, INDEX, index))["id"]
+        return move(SNAPSHOT, f"{name}/{number}", sealed)
+
+    return Reseal(
+        journal=lambda row: move(JOURNAL, row.hash, row.sealed),
+        head=lambda sealed: move(SNAPSHOT, INDEX, sealed),
+        segment=segment,
+        state=lambda name, sealed: move(STATE, name, sealed),
+    )

@@ -89,9 +89,18 @@ class Rosters:
 
     # ---- the account ------------------------------------------------------------------------------------------
     def put_account(self) -> None:
-        """See to it that the account slot is there."""
+        """See to it that the account slot is there, unless a newer one is."""
         account = self.identity.account
-        if account.number:
-            name = names.account_name(account.locator, account.number, account.digest)
-            if name not in self._remote.list(names.account_prefix(account.locator)):
-                self._put(name, account.data)
+        if account.number and all(slot.n < account.number for _, slot in self._slots(account.locator)):
+            self._put(names.account_name(account.locator, account.number, account.digest), account.data)
+
+    def drop_slots(self, locator: bytes) -> None:
+        """Take the slots at that place off the remote, but the one that counts now. Raises `RemoteError`."""
+        account = self.identity.account
+        for name, slot in self._slots(locator):
+            if locator != account.locator or slot.n < account.number:
+                self._remote.delete(name)
+
+    def _slots(self, locator: bytes) -> list[tuple[str, names.AccountName]]:
+        listed = self._remote.list(names.account_prefix(locator))
+        return [(name, parsed) for name in listed if (parsed := names.parse_account(name)) is not None]

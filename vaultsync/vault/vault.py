@@ -34,7 +34,6 @@ from vaultsync.sync.report import SyncReport
 from vaultsync.vault import access, account, census, unlocking
 from vaultsync.vault.attachments import attach, read_attachment
 from vaultsync.vault.desk import Desk, Quota
-from vaultsync.vault.devices import DeviceInfo, devices
 from vaultsync.vault.environment import REAL, Environment
 from vaultsync.vault.events import Bus, Event, EventKind
 from vaultsync.vault.exporting import export
@@ -44,7 +43,8 @@ from vaultsync.vault.importing import import_records
 from vaultsync.vault.joining import by_code, by_invitation
 from vaultsync.vault.ledger import Ledger
 from vaultsync.vault.locking import AutoLock
-from vaultsync.vault.pairing import Pairing, insist
+from vaultsync.vault.managing import Managing
+from vaultsync.vault.pairing import insist
 from vaultsync.vault.picture import Picture
 from vaultsync.vault.provenance import Revision
 from vaultsync.vault.reaching import reach
@@ -59,7 +59,7 @@ from vaultsync.view.picture import View
 __all__ = ["Vault"]
 
 
-class Vault:
+class Vault(Managing):
     """One vault on this device. Thread-safe; a context manager closes it. Make one by `create`, `open` or `join`.
 
     Edits are durable when they return. Reading never waits for a remote.
@@ -332,21 +332,6 @@ class Vault:
         """Where the local schema contradicts what was published: somebody edited the past."""
         self._picture.current()
         return self._picture.context.drift
-
-    @property
-    def devices(self) -> tuple[DeviceInfo, ...]:
-        """The person's devices, this one first."""
-        self._check_open()
-        self._picture.current()
-        return devices(self._works.identity, self._picture.context.census, self._ledger)
-
-    def invite(self, *, valid_minutes: float = 15) -> Pairing:
-        """Let another device in without the recovery code: show the result's text or QR code there, see `Pairing`.
-
-        Raises `NotConnected` when the vault has no remote for the two to meet on.
-        """
-        self._check_open()
-        return Pairing(self._ledger, self._syncing, self._environment, valid_minutes=valid_minutes)
 
     # ---- edits ------------------------------------------------------------------------------------------------
     def batch(self) -> AbstractContextManager[None]:

@@ -127,6 +127,11 @@ class Works:
             transaction.set_state(REPAIRED, digest)
 
     # ---- news -------------------------------------------------------------------------------------------------
+    def device_name(self, device: bytes) -> str:
+        """What a device calls, or called, itself."""
+        row = next((row for row in self.picture.everybody if row.id == device.hex()), None)
+        return row.name if row is not None else f"Device {device.hex()[:8]}"
+
     def _present(self, device_id: str) -> bool:
         return self.identity.has_member(device_id)
 
