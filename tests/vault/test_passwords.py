@@ -161,10 +161,11 @@ def test_another_process_with_the_file_open_is_told_and_harms_nothing(home: Home
     other = Vault.open(home.laptop.path, schema=SCHEMA, password=OLD, environment=world(), background=False)
     home.open.append(other)
     assert bank(other) == CANARY
+    seen = other.view()
     home.laptop.change_password(OLD, NEW)
     with pytest.raises(VaultClosed, match="open the vault again"):
         other.add("login", title="under the old key")
-    for use in (other.view, lambda: other.status):
+    for use in (other.view, lambda: other.update(next(iter(seen)), title="x")):
         with pytest.raises(VaultClosed, match="open the vault again"):
             use()
     again = home.reopen(home.laptop, NEW)
