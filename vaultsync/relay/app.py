@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
@@ -336,9 +337,18 @@ def create_app(
     ]
     if config.metrics:
         routes.append(route("/metrics", GET=relay.prometheus))
-    app = Starlette(routes=routes, lifespan=relay.lifespan)
+    app = Starlette(routes=routes, lifespan=relay.lifespan, exception_handlers={404: _nowhere, 405: _nowhere})
     app.state.relay = relay
     return app
+
+
+async def _nowhere(request: Request, error: Exception) -> Response:
+    """What no route takes."""
+    if isinstance(error, HTTPException) and error.status_code == 405:
+        answer = _refused(Refusal(405, "method", "this path is for other methods"))
+        answer.headers.update(error.headers or {})
+        return answer
+    return _refused(Refusal(404, "path", "a relay has no such path"))
 
 
 async def _guarded(

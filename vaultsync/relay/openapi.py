@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from typing import Any, Final
 
 __all__ = ["description"]
@@ -12,6 +14,8 @@ _ERRORS: Final = {
     401: "unsigned, not rightly signed, signed with a nonce that is not good any more, or carried out before",
     403: "the key is not a member of the bucket",
     404: "no such bucket or object",
+    405: "the path is for other methods",
+    408: "the body came too slowly",
     409: "the name holds something else, or the list of members was edited meanwhile",
     411: "a body without its length",
     413: "larger than it may be",
@@ -49,7 +53,7 @@ def _operation(
     body: dict[str, Any] | None = None,
     signed: bool = True,
 ) -> dict[str, Any]:
-    common = (400, 401, 403, 404, 421, 429, 503) if signed else (421, 429, 503)
+    common = (400, 401, 403, 404, 405, 421, 429, 503) if signed else (405, 421, 429, 503)
     responses = {str(status): answer for status, answer in answers.items()}
     for status in sorted({*common, *errors}):
         responses[str(status)] = _answer(_ERRORS[status], _ref("Error"))
@@ -116,14 +120,14 @@ def description() -> dict[str, Any]:
             "get": _operation("Who may use it", {200: _answer("signed", _ref("Members"))}, (), parameters=[bucket]),
             "put": _operation(
                 "Begin a bucket, add or replace members", {200: _answer("what holds now", _ref("Members"))},
-                (409, 411, 413), parameters=[bucket], body=members,
+                (408, 409, 411, 413), parameters=[bucket], body=members,
             ),
         },
         "/v1/{bucket}/mailboxes/{mailbox}": {
             "put": _operation(
                 "Open a mailbox for somebody who is invited",
                 {200: _answer("it was open", _ref("Opened")), 201: _answer("open", _ref("Opened"))},
-                (409, 411, 413),
+                (408, 409, 411, 413),
                 parameters=[bucket, mailbox, _query("seconds", {"type": "number", "minimum": 0}, "how long it lives")],
                 body=members,
             ),
@@ -149,7 +153,7 @@ def description() -> dict[str, Any]:
             "put": _operation(
                 "Store, once for all",
                 {200: _answer("it was there", _ref("Stored")), 201: _answer("stored", _ref("Stored"))},
-                (409, 411, 413, 507), parameters=[bucket, name], body=octets,
+                (408, 409, 411, 413, 507), parameters=[bucket, name], body=octets,
             ),
             "delete": _operation(
                 "Remove", {200: _answer("it is not there any more", _ref("Removed"))}, (), parameters=[bucket, name]
@@ -168,3 +172,7 @@ def description() -> dict[str, Any]:
         "paths": paths,
         "components": {"schemas": _schemas(), "securitySchemes": {"signature": scheme}},
     }
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(description(), indent=1, ensure_ascii=False) + "\n")
