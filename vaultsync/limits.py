@@ -160,5 +160,9 @@ MAX_INVITATION_CHARS: Final = 2_000
 at."""
 MAX_URL_BYTES: Final = 512
 """A remote's address inside an invitation, which must still fit a QR code that a phone reads from a screen."""
+MAX_MOVE_URL_BYTES: Final = 1_024
+"""The address in a notice that a vault moved; no address in use is half as long."""
+MAX_MOVES: Final = 999_999
+"""Moves of one vault, as many as fit the number in a notice's name."""
 MAX_PAIRING_BYTES: Final = 32 << 20
 """One message of a pairing. The largest carries the whole roster: 10,000 entries of usual size."""

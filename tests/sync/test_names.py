@@ -41,6 +41,18 @@ def test_the_others(vault: bytes, locator: bytes, n: int, digest: bytes) -> None
     assert all(name.startswith(names.vault_prefix(vault)) for name in (roster, *blobs))
 
 
+@given(ids, st.integers(1, 999_999), hashes)
+def test_notices_of_moves(vault: bytes, n: int, digest: bytes) -> None:
+    name = names.moved_name(vault, n, digest)
+    assert names.parse(name) == names.parse_moved(name) == names.MovedName(vault, n, digest)
+    assert name.startswith(names.moved_prefix(vault))
+    assert name.startswith(names.vault_prefix(vault))
+    assert is_name(name)
+    for wrong in (name[:-1], name + "0", name.upper(), name.replace("/moved/", "/roster/"), name + "\n"):
+        assert names.parse_moved(wrong) is None
+    assert names.parse_moved(name.replace(f"{n:06d}", "000000")) is None
+
+
 @given(ids, st.lists(st.integers(1, names.MAX_SEQ)), hashes)
 def test_names_sort_as_their_numbers(chain: bytes, seqs: list[int], env_id: bytes) -> None:
     listed = sorted(names.envelope_name(bytes(16), chain, seq, env_id) for seq in seqs)

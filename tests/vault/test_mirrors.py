@@ -158,12 +158,12 @@ def test_nothing_is_packed_twice_or_lost_whatever_fails_between_put_and_mark(see
     laptop.connect(MIRROR, remote=mirror, mirror=True)
     faulty = [FaultyRemote(inner, seed + n) for n, inner in enumerate((primary, mirror))]
     for number in range(8):
-        for link, remote in zip(laptop._syncing._links, faulty, strict=True):
+        for link, remote in zip(laptop._syncing.links, faulty, strict=True):
             link.exchange().remote = remote
         laptop.add("note", title=f"{number}")
         with contextlib.suppress(vs.RemoteError):
             laptop.sync()
-        for link in laptop._syncing._links:
+        for link in laptop._syncing.links:
             link.forget()
     for remote in faulty:
         remote.calm()

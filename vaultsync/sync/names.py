@@ -6,6 +6,7 @@
     <vault>/roster/<n:06d>-<hash>                               roster entries
     <vault>/env/<chain>/<seq:012d>-<first 16 bytes of env_id>   envelopes
     <vault>/blob/<id>                                           attachments
+    <vault>/moved/<n:06d>-<hash>                                notices that the vault lives elsewhere now
     mailbox/<id>/<number>-<first 16 bytes of its hash>          letters of a pairing; number 0: it is over
 
 All ids are lowercase hex. Numbers are padded, so that names sort as numbers do. A name only *claims* what it says:
@@ -25,6 +26,7 @@ __all__ = [
     "BlobName",
     "EnvelopeName",
     "LetterName",
+    "MovedName",
     "RosterName",
     "account_name",
     "account_prefix",
@@ -36,11 +38,14 @@ __all__ = [
     "envelopes_prefix",
     "letter_name",
     "mailbox_prefix",
+    "moved_name",
+    "moved_prefix",
     "parse",
     "parse_account",
     "parse_blob",
     "parse_envelope",
     "parse_letter",
+    "parse_moved",
     "parse_roster",
     "roster_name",
     "roster_prefix",
@@ -54,6 +59,7 @@ _ACCOUNT: Final = re.compile(r"account/([0-9a-f]{32})/([0-9]{6})-([0-9a-f]{32})"
 _ROSTER: Final = re.compile(r"([0-9a-f]{32})/roster/([0-9]{6})-([0-9a-f]{64})")
 _ENVELOPE: Final = re.compile(r"([0-9a-f]{32})/env/([0-9a-f]{32})/([0-9]{12})-([0-9a-f]{32})")
 _BLOB: Final = re.compile(r"([0-9a-f]{32})/blob/([0-9a-f]{32,64})")
+_MOVED: Final = re.compile(r"([0-9a-f]{32})/moved/([0-9]{6})-([0-9a-f]{64})")
 _LETTER: Final = re.compile(r"mailbox/([0-9a-f]{32})/([0-9])-([0-9a-f]{32})")
 _CHAIN: Final = re.compile(r"([0-9a-f]{32})/env/([0-9a-f]{32})/?")
 
@@ -88,6 +94,14 @@ class BlobName(NamedTuple):
 
     vault: bytes
     id: bytes
+
+
+class MovedName(NamedTuple):
+    """``<vault>/moved/<n>-<digest>``; ``vault`` is 16 bytes, ``digest`` 32, ``n`` >= 1."""
+
+    vault: bytes
+    n: int
+    digest: bytes
 
 
 class LetterName(NamedTuple):
@@ -150,6 +164,16 @@ def blob_name(vault: bytes, blob: bytes) -> str:
     return f"{blob_prefix(vault)}{blob.hex()}"
 
 
+def moved_prefix(vault: bytes) -> str:
+    """Below it are the notices of a vault's moves."""
+    return f"{_hex(vault, 16)}/moved/"
+
+
+def moved_name(vault: bytes, n: int, digest: bytes) -> str:
+    """``digest``: 32 bytes."""
+    return f"{moved_prefix(vault)}{_number(n, 1, _MAX_N):06d}-{_hex(digest, 32)}"
+
+
 def mailbox_prefix(mailbox: bytes) -> str:
     """Below it are the letters of one pairing. Only who knows ``mailbox`` (16 random bytes) finds it, or lists all."""
     return f"mailbox/{_hex(mailbox, 16)}/"
@@ -189,15 +213,24 @@ def parse_blob(name: str) -> BlobName | None:
     return BlobName(bytes.fromhex(found[1]), bytes.fromhex(found[2]))
 
 
+def parse_moved(name: str) -> MovedName | None:
+    """None when ``name`` is no notice's."""
+    found = _MOVED.fullmatch(name)
+    if found is None or (n := int(found[2])) == 0:
+        return None
+    return MovedName(bytes.fromhex(found[1]), n, bytes.fromhex(found[3]))
+
+
 def parse_letter(name: str) -> LetterName | None:
     """None when ``name`` is no letter's."""
     found = _LETTER.fullmatch(name)
     return found and LetterName(bytes.fromhex(found[1]), int(found[2]), bytes.fromhex(found[3]))
 
 
-def parse(name: str) -> AccountName | RosterName | EnvelopeName | BlobName | LetterName | None:
+def parse(name: str) -> AccountName | RosterName | EnvelopeName | BlobName | MovedName | LetterName | None:
     """Whatever kind of name it is; None for a name of none of them."""
-    return parse_envelope(name) or parse_roster(name) or parse_account(name) or parse_blob(name) or parse_letter(name)
+    found = parse_envelope(name) or parse_roster(name) or parse_account(name) or parse_blob(name)
+    return found or parse_moved(name) or parse_letter(name)
 
 
 def chain_of_prefix(vault: bytes, prefix: str) -> bytes | None:

@@ -26,6 +26,8 @@ class State(Enum):
     REFUSED = "refused"
     AWAITING_KEY = "a key is awaited"
     """Another device has to sync once: what is edited here waits for the key that it hands over."""
+    MOVED = "moved elsewhere"
+    """Another device took the vault to an address that cannot be reached from here: `Status.moved_to`."""
     REMOVED = "this device was removed from the vault"
     FAILED = "failed"
     """The local file refused (disk full, damage): ``message`` says what."""

@@ -7,10 +7,9 @@ each of them alone keeps devices going. Passes are made one at a time, whatever 
 from __future__ import annotations
 
 import contextlib
-import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final, NamedTuple
 
@@ -32,16 +31,16 @@ from vaultsync.vault.background import Background
 from vaultsync.vault.environment import Environment
 from vaultsync.vault.exchange import Exchange
 from vaultsync.vault.identity import Identity
-from vaultsync.vault.ledger import Ledger
+from vaultsync.vault.ledger import Ledger, Transaction
 from vaultsync.vault.links import Link
+from vaultsync.vault.mover import Mover
+from vaultsync.vault.outlook import Standing, outlook
 from vaultsync.vault.reaching import open_at, reach
-from vaultsync.vault.standing import Heard, MirrorStatus, Progress, State, Status
+from vaultsync.vault.standing import Heard, Progress, State, Status
+from vaultsync.vault.syncsettings import SyncSettings
 
 __all__ = ["State", "Status", "Syncing"]
 
-REMOTE = "remote"
-MIRRORS = "mirrors"
-AUTO = "auto_sync"
 LAST_SYNC = "last_sync"
 NOTE_MS: Final = 10 * 60_000
 """A successful pass without news is noted again after this long."""
@@ -49,28 +48,7 @@ LOCK_SECONDS: Final = 30.0
 """How long ``vault.sync()`` waits for another thread or process of this device that is syncing."""
 CLOSE_SECONDS: Final = 0.5
 """How long closing waits for a pass that talks to a remote, after its thread was told to stop."""
-_BUSY: Final = "another program is syncing this vault; what it fetches shows up here, try again in a moment"
-_BEST: Final = (State.UP_TO_DATE, State.SYNCING, State.BEHIND, State.MANUAL)
-
-
-class _Settings(NamedTuple):
-    """What is stored of how the vault syncs."""
-
-    url: str | None
-    mirrors: tuple[str, ...]
-    auto: bool
-
-    @classmethod
-    def load(cls, ledger: Ledger) -> _Settings:
-        remote, mirrors, auto = (ledger.state(name) for name in (REMOTE, MIRRORS, AUTO))
-        url = json.loads(remote)["url"] if remote else None
-        return cls(url, tuple(json.loads(mirrors)) if mirrors else (), auto is None or auto == b"1")
-
-    def save(self, ledger: Ledger) -> None:
-        with ledger.write() as transaction:
-            transaction.set_state(REMOTE, json.dumps({"url": self.url}).encode() if self.url is not None else None)
-            transaction.set_state(MIRRORS, json.dumps(self.mirrors).encode() if self.mirrors else None)
-            transaction.set_state(AUTO, b"1" if self.auto else b"0")
+BUSY: Final = "another program is syncing this vault; what it fetches shows up here, try again in a moment"
 
 
 class Told(NamedTuple):
@@ -119,90 +97,99 @@ class Syncing:
         self._last_ms: int | None = int(last) if last else None
         self.progress: Callable[[Progress], None] = lambda progress: None
         """Called with how far a running pass is; set it before a long transfer."""
-        self._settings = _Settings.load(ledger)
-        self._links: list[Link] = self._make_links(self._settings)
+        self._mover = Mover(self, ledger, environment, identity)
+        self.settings = SyncSettings.load(ledger)
+        self.links: list[Link] = self._make_links(self.settings)
 
     # ---- which remotes ----------------------------------------------------------------------------------------
     @property
     def url(self) -> str | None:
-        return self._settings.url
+        return self.settings.url
 
     @property
     def mirrors(self) -> tuple[str, ...]:
-        return self._settings.mirrors
+        return self.settings.mirrors
 
     def connect(self, url: str, remote: Remote | None = None, *, mirror: bool = False) -> None:
         """Remember a remote and, when automatic sync is on, begin. Raises `UnsupportedRemote`, `RemoteError`."""
-        settings = self._settings
+        settings = self.settings
         if mirror and (settings.url is None or url in (settings.url, *settings.mirrors)):
             if settings.url is None:
                 raise NotConnected("a mirror holds what the vault's remote does: connect the vault to a remote first")
             raise UsageError("the vault is connected to this address already")
-        made = remote if remote is not None else self._open_at(url, create=True)
+        made = remote if remote is not None else self.open_at_address(url, create=True)
         made.list(names.roster_prefix(self._load_identity().vault_id))  # answers now, or says why not
         if mirror:
-            self._lacks_everything(url)
-            self._use(settings._replace(mirrors=(*settings.mirrors, url)), {url: made})
+            self.lacks_everything(url)
+            self.use(settings._replace(mirrors=(*settings.mirrors, url)), {url: made})
+        elif settings.url in (None, url):
+            self.use(settings.moved(url), {url: made})
         else:
-            mirrors = tuple(other for other in settings.mirrors if other != url)
-            self._use(settings._replace(url=url, mirrors=mirrors), {url: made})
+            self._mover.connect(url, made)
 
     def disconnect(self, url: str | None = None) -> None:
         """From every remote, or from one; of those that are left the first is then primary. Raises `NotConnected`."""
-        settings = self._settings
-        there = [settings.url, *settings.mirrors] if settings.url is not None else []
+        settings = self.settings
+        there = settings.urls
         if not there or (url is not None and url not in there):
             raise NotConnected("the vault is not connected to this remote")
         left = [other for other in there if url is not None and other != url]
-        self._use(settings._replace(url=left[0] if left else None, mirrors=tuple(left[1:])), {})
+        self.use(settings._replace(url=left[0] if left else None, mirrors=tuple(left[1:])), {})
 
-    def _use(self, settings: _Settings, opened: dict[str, Remote]) -> None:
-        """Store other settings, and go on by them; ``opened`` are remotes that are to be used from now on."""
+    def use(
+        self,
+        settings: SyncSettings,
+        opened: dict[str, Remote],
+        *,
+        also: Callable[[Transaction], None] = lambda transaction: None,
+        keep: Link | None = None,
+    ) -> None:
+        """Store other settings, and go on by them; ``opened`` are remotes that are to be used from now on. ``also`` is
+        stored with them, ``keep`` is not closed when it is used no more."""
         self.pause()
         with self._setup:
-            before = self._settings
-            settings.save(self._ledger)
-            gone = {before.url, *before.mirrors} - {settings.url, *settings.mirrors, None}
-            if gone:
-                with self._ledger.store.write() as writing:
-                    for url in sorted(filter(None, gone)):
-                        writing.forget_remote(url)
-            self._settings = settings
-            kept = {link.url: link for link in self._links if link.url not in opened}
-            old, self._links = self._links, self._make_links(settings, kept, opened)
+            gone = set(self.settings.urls) - set(settings.urls)
+            with self._ledger.write() as transaction:
+                settings.save(transaction)
+                also(transaction)
+                for url in sorted(gone):
+                    transaction.store.forget_remote(url)
+            self.settings = settings
+            self._mover.elsewhere = None
+            kept = {link.url: link for link in self.links if link.url not in opened}
+            old, self.links = self.links, self._make_links(settings, kept, opened)
         for link in old:
-            if link not in self._links:
+            if link not in self.links and link is not keep:
                 link.close()
         self.start()
         self._told.changed()
 
     def reload(self) -> None:
         """Another process of this device may have connected the vault, or turned automatic sync off or on."""
-        stored = _Settings.load(self._ledger)
-        if stored != self._settings and not self._closed:
-            self._use(stored, {})
+        stored = SyncSettings.load(self._ledger)
+        if stored != self.settings and not self._closed:
+            self.use(stored, {})
 
-    def _lacks_everything(self, url: str) -> None:
+    def lacks_everything(self, url: str) -> None:
         """A new mirror gets what other devices wrote as well: they may not know it."""
         with self._ledger.store.write() as writing:
             writing.add_remote(url)
             for name in sorted(writing.names()):
                 writing.mark_undelivered(url, name)
 
-    def _open_at(self, url: str, *, create: bool = False) -> Remote:
+    def open_at_address(self, url: str, *, create: bool = False) -> Remote:
         return open_at(self._open, url, lambda: DeviceSigner(self._ledger, self._load_identity()), create=create)
 
     def _make_links(
-        self, settings: _Settings, kept: dict[str, Link] | None = None, opened: dict[str, Remote] | None = None
+        self, settings: SyncSettings, kept: dict[str, Link] | None = None, opened: dict[str, Remote] | None = None
     ) -> list[Link]:
-        urls = [] if settings.url is None else [settings.url, *settings.mirrors]
-        return [(kept or {}).get(url) or self._make_link(url, (opened or {}).get(url)) for url in urls]
+        return [(kept or {}).get(url) or self.make_link(url, (opened or {}).get(url)) for url in settings.urls]
 
-    def _make_link(self, url: str, remote: Remote | None) -> Link:
+    def make_link(self, url: str, remote: Remote | None) -> Link:
         def make() -> Exchange:
             return Exchange(
                 self._ledger,
-                remote if remote is not None else self._open_at(url),
+                remote if remote is not None else self.open_at_address(url),
                 url,
                 self._environment,
                 load_identity=self._load_identity,
@@ -212,7 +199,7 @@ class Syncing:
             )
 
         link = Link(url, make, self._environment.now_ms)
-        if url == self._settings.url:
+        if url == self.settings.url:
             link.last_ms = self._last_ms
         return link
 
@@ -223,20 +210,20 @@ class Syncing:
     # ---- automatic --------------------------------------------------------------------------------------------
     @property
     def auto(self) -> bool:
-        return self._settings.auto
+        return self.settings.auto
 
     @auto.setter
     def auto(self, on: bool) -> None:
-        self._use(self._settings._replace(auto=on), {})
+        self.use(self.settings._replace(auto=on), {})
 
     def start(self) -> None:
         """Begin automatic sync if the vault is connected and it is on."""
         with self._setup:
-            if not self._may_run_in_background or not self._settings.auto or not self._links:
+            if not self._may_run_in_background or not self.settings.auto or not self.links:
                 return
             if self._background is None and not self._closed:
                 prefix = names.vault_prefix(self._load_identity().vault_id)
-                lines = [_Line(self, link) for link in self._links]
+                lines = [_Line(self, link) for link in self.links]
                 wall = self._environment.now_ms
                 self._background = Background(lines, prefix, self._told.refresh, wall=lambda: wall() / 1000)
                 self._background.start()
@@ -250,7 +237,7 @@ class Syncing:
 
     def nudge(self) -> None:
         """An edit is durable and waits to be pushed. Returns at once."""
-        for link in self._links:
+        for link in self.links:
             link.edited()
         if (background := self._background) is not None:
             background.nudge()
@@ -265,14 +252,14 @@ class Syncing:
         """The exchange with the primary remote while nobody else of this device syncs: for what must not be half way
         into a pass. The next pass begins from the store. Raises `NotConnected`, and `StoreBusy` as `run` does."""
         exchange = self._ready()[0].exchange()
-        with self._turn(LOCK_SECONDS) as mine:
+        with self.turn(LOCK_SECONDS) as mine:
             if not mine:
-                raise StoreBusy(_BUSY)
+                raise StoreBusy(BUSY)
             exchange.forget()
             try:
                 yield exchange
             finally:
-                for link in self._links:
+                for link in self.links:
                     link.forget()
         self._told.learned(self._load_identity())
         self._told.changed()
@@ -280,7 +267,7 @@ class Syncing:
     def relearn(self) -> None:
         """The roster was added to outside of a pass: the next one begins from the store, and others are told."""
         with self._passing:
-            for link in self._links:
+            for link in self.links:
                 link.forget()
         self._told.learned(self._load_identity())
 
@@ -289,17 +276,18 @@ class Syncing:
         """One pass with every remote now. A mirror that fails is only told in the status, and so is the primary remote
         while a mirror works. Raises `NotConnected`, `RemoteError`, and `StoreBusy` while another process syncs for too
         long."""
-        links = self._ready()
         report: SyncReport | None = None
         trouble: RemoteError | None = None
-        for link in links:
+        done: list[Link] = []
+        while link := next((link for link in self._ready() if link not in done), None):  # more, when it follows a move
+            done.append(link)
             try:
                 made = self.attempt(link, LOCK_SECONDS, None)
             except RemoteError as error:
                 trouble = trouble or error
                 continue
             if made is None:
-                raise StoreBusy(_BUSY)
+                raise StoreBusy(BUSY)
             report = made if report is None else report + made
         if report is None:
             raise trouble or NotConnected("this vault is not connected to a remote any more")
@@ -307,7 +295,7 @@ class Syncing:
 
     def attempt(self, link: Link, patience: float, stop: threading.Event | None) -> SyncReport | None:
         """One pass with one remote; ``None`` when somebody else was at it for ``patience`` seconds."""
-        with self._turn(patience) as mine:
+        with self.turn(patience) as mine:
             if not mine:
                 return None
             self._ready()
@@ -320,22 +308,25 @@ class Syncing:
                 self._told.changed()
                 raise
             if report.sent or report.received or report.quarantined:
-                for other in self._links:
+                for other in self.links:
                     if other is not link:
                         other.forget()  # it was told nothing of this
             new = tuple(finding for finding in report.findings if finding not in self._findings)
             self._findings += new
-            if link.url == self._settings.url:
+            if link.url == self.settings.url:
                 self._note_success(report)
+            notice = self._mover.look(link)
         for finding in new:
             self._told.found(finding)
-        if report.received and len(self._links) > 1 and (background := self._background) is not None:
+        if report.received and len(self.links) > 1 and (background := self._background) is not None:
             background.nudge()  # what came from one remote goes to the others
         self._told.changed()
+        if notice is not None:
+            self._mover.follow(notice)
         return report
 
     @contextmanager
-    def _turn(self, patience: float) -> Iterator[bool]:
+    def turn(self, patience: float) -> Iterator[bool]:
         """The right to make a pass, over all threads and processes; ``False`` when it was not to be had."""
         began = time.monotonic()
         if not self._passing.acquire(timeout=patience):
@@ -367,7 +358,7 @@ class Syncing:
     def _ready(self) -> list[Link]:
         if self._closed:
             raise VaultClosed("the vault was closed")
-        links = self._links
+        links = self.links
         if not links:
             raise NotConnected("this vault is not connected to a remote yet: connect it to a folder first")
         return links
@@ -375,7 +366,7 @@ class Syncing:
     @property
     def remote(self) -> Remote | None:
         """The primary remote, for single objects; ``None`` when there is none. Never waits for a pass."""
-        return self._ready()[0].remote if self._settings.url is not None else None
+        return self._ready()[0].remote if self.settings.url is not None else None
 
     def probe(self) -> None:
         """See whether the primary remote answers. Raises `NotConnected`, `RemoteError`."""
@@ -394,58 +385,26 @@ class Syncing:
     # ---- how it stands ----------------------------------------------------------------------------------------
     @property
     def status(self) -> Status:
-        settings, links = self._settings, self._links
-        pending, quarantined = self._pending([link.url for link in links])
-        now = self._environment.now_ms()
-        identity = self._identity()
-        standing = self._standing(identity)
-        if not links:
-            state = standing or State.NOT_CONNECTED
-            return Status(
-                state, None, settings.auto, 0, self._last_ms, quarantined=quarantined, taken_ms=now,
-                devices=self._heard(),
-            )  # fmt: skip
-        rows = [
-            (link, count, *link.state(count, auto=settings.auto)) for link, count in zip(links, pending, strict=True)
-        ]
-        primary = rows[0]
-        best = primary
-        if primary[2] not in _BEST:
-            best = next((row for row in rows[1:] if row[2] in _BEST), primary)
-        link, count, state, since = best
-        message = str(primary[0].error) if primary[0].error else ""
-        return Status(
-            standing if standing is not None and state is not State.SYNCING else state,
-            settings.url,
-            settings.auto,
-            count,
-            self._last_ms if best is primary else link.last_ms,
-            link.report.waiting if link.report else (),
-            self._findings,
-            quarantined,
-            message,
-            since,
-            now,
-            self._heard(),
-            tuple(
-                MirrorStatus(link.url, state, since, count, link.last_ms, str(link.error) if link.error else "")
-                for link, count, state, since in rows[1:]
-            ),
-            needs_rotation=identity.roster.needs_rotation,
-        )
-
-    def _standing(self, identity: Identity) -> State | None:
-        """What the list of devices says of this one, where that is in the way of syncing."""
-        if identity.removed:
-            return State.REMOVED
-        awaiting = identity.keys.public.id in identity.roster.ungranted
-        return State.AWAITING_KEY if awaiting and self._settings.url is not None else None
-
-    def _pending(self, urls: Sequence[str]) -> tuple[list[int], int]:
+        """As of now."""
         with self._ledger.store.read() as reading:
             tip = reading.own_tip(self._ledger.actor)
             unpacked = tip.seq - tip.packed if tip else 0
-            return [reading.undelivered_count(url) + unpacked for url in urls], len(reading.quarantined_names())
+            standings = [
+                Standing.of(link, reading.undelivered_count(link.url) + unpacked, auto=self.settings.auto)
+                for link in self.links
+            ]
+            quarantined = len(reading.quarantined_names())
+        return outlook(
+            standings,
+            self.settings,
+            self._identity(),
+            elsewhere=self._mover.elsewhere,
+            last_ms=self._last_ms,
+            findings=self._findings,
+            quarantined=quarantined,
+            now_ms=self._environment.now_ms(),
+            devices=self._heard(),
+        )
 
     def close(self) -> None:
         """End promptly; what was not sent goes with the next run."""
@@ -462,7 +421,7 @@ class Syncing:
     def _let_go(self) -> None:
         """Of the remotes; the caller has the turn."""
         with self._setup:
-            links, self._links = self._links, []
+            links, self.links = self.links, []
         for link in links:
             with contextlib.suppress(RemoteError, UnsupportedRemote):
                 link.close()
