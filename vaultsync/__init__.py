@@ -79,6 +79,7 @@ if TYPE_CHECKING:
     from vaultsync.schema.published import Drift as SchemaDrift
     from vaultsync.schema.types import EntryType, Field, Schema
     from vaultsync.sync.report import Finding, FindingKind, SyncReport, Waiting
+    from vaultsync.vault import aio
     from vaultsync.vault.desk import Quota
     from vaultsync.vault.devices import DeviceInfo
     from vaultsync.vault.events import Event, EventKind
@@ -138,6 +139,8 @@ _RENAMED = {"SyncStatus": "Status", "PairingStage": "Stage", "SchemaDrift": "Dri
 
 
 def __getattr__(name: str) -> Any:
+    if name == "aio":
+        return import_module("vaultsync.vault.aio")
     if (home := _HOME_OF.get(name)) is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(home), _RENAMED.get(name, name))
@@ -236,6 +239,7 @@ __all__ = [
     "WrongKind",
     "WrongPassword",
     "add",
+    "aio",
     "compare",
     "convert",
     "file",
