@@ -118,6 +118,56 @@ has."""
 MAX_SETTLE_SECONDS: Final = 2.0
 """How long a folder may hold a file that is still being written before a reader reports it as incomplete."""
 
+# ---- checkpoints ------------------------------------------------------------------------------------------------
+MAX_CHECKPOINT_BYTES: Final = 256 << 20
+"""One sealed checkpoint, in memory while it is made and verified. More than an envelope, for it holds a whole vault:
+100,000 entries of ten fields take about 20 MB, so this leaves room for a long history. No remote sees an object of this
+size: it travels in parts."""
+CHECKPOINT_PART_BYTES: Final = 4 << 20
+"""One object of a checkpoint, so that a cut-off pull resumes without fetching everything again."""
+MAX_CHECKPOINT_PARTS: Final = MAX_CHECKPOINT_BYTES // CHECKPOINT_PART_BYTES
+"""Objects of one checkpoint."""
+CHECKPOINT_AFTER_ENVELOPES: Final = 1_000
+"""A checkpoint is written when this many envelopes are in no verified one: fetching them costs a new device as many
+round trips, a minute or more over an object store."""
+CHECKPOINT_AFTER_BYTES: Final = 4 << 20
+"""The same by size, and never less than the last checkpoint's own: what is written grows with what is shared, not with
+the number of syncs."""
+CATCH_UP_ENVELOPES: Final = 200
+"""A device takes a checkpoint instead of at least this many envelopes: about what loading a document costs."""
+CATCH_UP_BYTES: Final = 4 << 10
+"""...and pays at most this much of a checkpoint for each envelope it saves: six one-edit envelopes, or the latency of
+one round trip."""
+MAX_CHECKPOINTS_LOOKED_AT: Final = 8
+"""Checkpoints considered in one pass, those that claim to hold most first; whoever offers hundreds gains nothing."""
+CHECKPOINT_PATIENCE: Final = 3
+"""Passes for which a checkpoint that is listed but cannot be read yet holds back what it may explain: folders deliver
+late and out of order."""
+COLLECT_AFTER_MS: Final = 24 * 3600 * 1000
+"""Envelopes go only after the deleter has known two checkpoints that cover them for this long: programs that sync
+folders may carry a deletion to another device before they carry the checkpoint."""
+COLLECT_BATCH: Final = 500
+"""Objects deleted in one pass, so that collection never stands in the way of the next one for long."""
+BLOB_AGE_MS: Final = 30 * 24 * 3600 * 1000
+"""An attachment to which nothing refers goes after it was seen so for this long: whoever sent it may not have sent the
+edit that refers to it, or may be offline."""
+BLOB_LOOK_MS: Final = 7 * 24 * 3600 * 1000
+"""Every change of the vault is read to find what attachments it refers to; not more often than this."""
+INSPECT_BYTES: Final = 1 << 30
+"""Address space of the process that verifies a checkpoint, besides what its size asks for: 91,000 changes fit."""
+INSPECT_BYTES_EACH: Final = 128
+"""...and for each byte of the document: the engine's columns expand about fifty times, and are held twice."""
+MAX_INSPECT_BYTES: Final = 4 << 30
+"""...and never more than this: a hostile checkpoint may cost that much for as long as it is looked at."""
+INSPECT_SECONDS: Final = 60.0
+"""Processor time for verifying a checkpoint, besides what its size asks for."""
+INSPECT_SECONDS_EACH: Final = 30.0
+"""...for each megabyte: on the slowest devices a hundred thousand changes take that long."""
+MAX_INSPECT_SECONDS: Final = 900.0
+"""...and never more than this."""
+MAX_INSPECTION_BYTES: Final = 8 << 20
+"""What that process may answer: a row for each chain and head, with room for more."""
+
 # ---- importing --------------------------------------------------------------------------------------------------
 MAX_IMPORT_BYTES: Final = 128 << 20
 """An export file. A hundred thousand items of a kilobyte fit; it is read whole, and parsing takes several times its

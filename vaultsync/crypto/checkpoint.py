@@ -33,7 +33,7 @@ _NUMBER: Final = uint(limits.MAX_SAFE_INT)
 _PLACE: Final = uint(limits.MAX_SAFE_INT, 1)
 _SHAPE: Final = row(
     uint(_VERSION, _VERSION),
-    octets(1, limits.MAX_ENVELOPE_BYTES),
+    octets(1, limits.MAX_CHECKPOINT_BYTES),
     many(row(octets(16), _PLACE, octets(32), octets(p.SIGNATURE)), limits.MAX_CHAINS),
     many(row(octets(16), _PLACE, octets(32)), limits.MAX_CHAINS),
     octets(32),
@@ -94,7 +94,7 @@ def encode(checkpoint: Checkpoint) -> bytes:
 
 def decode(data: bytes) -> Checkpoint:
     """Raises :class:`MalformedEnvelope`, or :class:`UpdateRequired` for a later version. Nothing is verified yet."""
-    fields = unpack(data, max_bytes=limits.MAX_ENVELOPE_BYTES)
+    fields = unpack(data, max_bytes=limits.MAX_CHECKPOINT_BYTES)
     if type(fields) is tuple and fields and type(fields[0]) is int and fields[0] > _VERSION:
         raise UpdateRequired("the checkpoint is of a newer format")
     if not _SHAPE(fields):

@@ -83,7 +83,7 @@ def seal(header: Header, body: bytes, keys: DeviceKeys, epoch: EpochKey, entropy
     if header.kind == Kind.ROSTER:
         raise ValueError("roster entries are sealed under the roster key")
     padded = packing.pad(body)
-    if OVERHEAD + len(padded) > limits.MAX_ENVELOPE_BYTES:
+    if OVERHEAD + len(padded) > _most(header.kind):
         raise ValueError("the body is larger than an envelope may be: pack fewer changes")
     salt = keys.salt(entropy, body)
     head = _LAYOUT.pack(
@@ -109,7 +109,7 @@ def peek(data: bytes) -> tuple[Header, bytes]:
 
     Raises :class:`MalformedEnvelope`, or :class:`UpdateRequired` for a format, suite, kind or flag of a later version.
     """
-    if not _SMALLEST <= len(data) <= limits.MAX_ENVELOPE_BYTES or data[:3] != _MAGIC[:3]:
+    if len(data) < _SMALLEST or len(data) > _most(data[5]) or data[:3] != _MAGIC[:3]:
         raise MalformedEnvelope("not an envelope, or not of a permitted size")
     magic, suite, kind, flags, vault_id, chain_id, epoch_id, seq, prev, _, ct_len = _LAYOUT.unpack_from(data)
     if magic != _MAGIC or suite != _SUITE or kind not in (Kind.CHANGES, Kind.CHECKPOINT) or flags:
@@ -118,6 +118,11 @@ def peek(data: bytes) -> tuple[Header, bytes]:
         raise MalformedEnvelope("the envelope was cut off or extended")
     header = Header(Kind(kind), vault_id, chain_id, epoch_id, seq, prev)
     return header, p.sha256("env-id", data[: -p.SIGNATURE])
+
+
+def _most(kind: int) -> int:
+    """The largest envelope of a kind, in bytes."""
+    return limits.MAX_CHECKPOINT_BYTES if kind == Kind.CHECKPOINT else limits.MAX_ENVELOPE_BYTES
 
 
 def open_envelope(data: bytes, *, sign_public: bytes, epoch: EpochKey, vault_id: bytes) -> bytes:

@@ -196,6 +196,11 @@ class Engine:
         with self._use():
             return self._graph.last_seq(actor)
 
+    def lasts(self) -> dict[bytes, tuple[int, bytes]]:
+        """The last change of every actor, as number and hash; the first change of a vault is nobody's."""
+        with self._use():
+            return {actor: last for actor, last in self._graph.lasts().items() if actor != GENESIS_ACTOR}
+
     def change_info(self, hash: bytes) -> ChangeInfo | None:
         """Who made a change, and which of theirs it is."""
         with self._use():

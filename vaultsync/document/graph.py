@@ -131,6 +131,10 @@ class Graph:
         number = self._numbers.get(actor)
         return 0 if number is None else len(self._chains[number].hashes)
 
+    def lasts(self) -> dict[bytes, tuple[int, bytes]]:
+        """The last change of every actor: number and hash."""
+        return {chain.actor: (len(chain.hashes), chain.hashes[-1]) for chain in self._chains if chain.hashes}
+
     def hash_at(self, actor: bytes, seq: int) -> bytes | None:
         """The change at one place of a chain."""
         number = self._numbers.get(actor)

@@ -121,6 +121,34 @@ class ObjectsReading(Rows):
         )
         return None if row is None else self._envelope(row)
 
+    def names_of(self, chain: bytes, kind: int, after: int = 0) -> list[str]:
+        """Names of the stored objects of one chain and kind with a seq above ``after``, by seq, without reading
+        them."""
+        rows = self._rows(
+            _ENVELOPES,
+            "SELECT name FROM envelopes WHERE chain = ? AND kind = ? AND seq > ? ORDER BY seq, id",
+            *(chain, int(kind), after),
+        )
+        return [row[0] for row in rows]
+
+    def count_of(self, chain: bytes, kind: int) -> int:
+        """How many objects of one chain and kind are stored."""
+        query = "SELECT count(*) FROM envelopes WHERE chain = ? AND kind = ?"
+        return int(self._rows(_ENVELOPES, query, chain, int(kind))[0][0])
+
+    def bytes_of(self, chain: bytes, kind: int, after: int = 0) -> int:
+        """Bytes of the stored objects of one chain and kind with a seq above ``after``."""
+        query = "SELECT coalesce(sum(length(data)), 0) FROM envelopes WHERE chain = ? AND kind = ? AND seq > ?"
+        return int(self._rows(_ENVELOPES, query, chain, int(kind), after)[0][0])
+
+    def undelivered_names(self, remote: str) -> set[str]:
+        """Names of what still has to go to a remote, without reading it."""
+        id_ = self._remote(remote)
+        query = "SELECT name FROM envelopes WHERE own = 1"
+        if id_ is not None:
+            query = "SELECT name FROM outbox JOIN envelopes ON envelopes.id = outbox.envelope WHERE outbox.remote = ?"
+        return {row[0] for row in self._rows(_ENVELOPES, query, *(() if id_ is None else (id_,)))}
+
     def names(self, prefix: str = "") -> set[str]:
         """Names of all stored objects below ``prefix``."""
         rows = self._rows(_ENVELOPES, "SELECT name FROM envelopes WHERE name >= ? AND name < ?", prefix, _above(prefix))

@@ -180,6 +180,16 @@ class SnapshotWriting(SnapshotReading, JournalWriting):
         )
         return generation
 
+    def take_over_snapshot(self, index: bytes, segments: Iterable[bytes]) -> int:
+        """Store a snapshot that holds *more* than the journal (a verified checkpoint was merged in), unverified;
+        returns its generation.
+
+        It gets a position of its own, so that whoever knows less finds the journal compacted and loads it. That
+        position has no row: confirm it in this same transaction.
+        """
+        self._tally.position += 1
+        return self.put_snapshot(self._tally.position, index, segments)
+
     def confirm_snapshot(self, generation: int) -> bool:
         """The snapshot was loaded and compared: make it the one that counts, drop older ones and the rows it covers.
 

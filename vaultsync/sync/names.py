@@ -5,12 +5,15 @@
     account/<locator>/<n:06d>-<first 16 bytes of its hash>      the account slots of one recovery code
     <vault>/roster/<n:06d>-<hash>                               roster entries
     <vault>/env/<chain>/<seq:012d>-<first 16 bytes of env_id>   envelopes
+    <vault>/ckpt/<covered:012d>-<chain>-<first 16 bytes of env_id>/<part:04d>-<parts:04d>-<size:012d>-<hash>
+                                                                checkpoints, in parts of a few megabytes
     <vault>/blob/<id>                                           attachments
     <vault>/moved/<n:06d>-<hash>                                notices that the vault lives elsewhere now
     mailbox/<id>/<number>-<first 16 bytes of its hash>          letters of a pairing; number 0: it is over
 
 All ids are lowercase hex. Numbers are padded, so that names sort as numbers do. A name only *claims* what it says:
-whoever reads the object verifies that its bytes fit.
+whoever reads the object verifies that its bytes fit. A
+checkpoint's name claims how many envelopes it covers and how large it is: one listing tells which to fetch.
 """
 
 from __future__ import annotations
@@ -19,11 +22,13 @@ import re
 from typing import Final, NamedTuple
 
 from vaultsync.errors import UsageError
+from vaultsync.limits import MAX_CHECKPOINT_BYTES, MAX_CHECKPOINT_PARTS
 
 __all__ = [
     "MAX_SEQ",
     "AccountName",
     "BlobName",
+    "CheckpointName",
     "EnvelopeName",
     "LetterName",
     "MovedName",
@@ -34,6 +39,8 @@ __all__ = [
     "blob_prefix",
     "chain_of_prefix",
     "chain_prefix",
+    "checkpoint_name",
+    "checkpoints_prefix",
     "envelope_name",
     "envelopes_prefix",
     "letter_name",
@@ -43,6 +50,7 @@ __all__ = [
     "parse",
     "parse_account",
     "parse_blob",
+    "parse_checkpoint",
     "parse_envelope",
     "parse_letter",
     "parse_moved",
@@ -58,6 +66,9 @@ _MAX_N: Final = 10**6 - 1
 _ACCOUNT: Final = re.compile(r"account/([0-9a-f]{32})/([0-9]{6})-([0-9a-f]{32})")
 _ROSTER: Final = re.compile(r"([0-9a-f]{32})/roster/([0-9]{6})-([0-9a-f]{64})")
 _ENVELOPE: Final = re.compile(r"([0-9a-f]{32})/env/([0-9a-f]{32})/([0-9]{12})-([0-9a-f]{32})")
+_CHECKPOINT: Final = re.compile(
+    r"([0-9a-f]{32})/ckpt/([0-9]{12})-([0-9a-f]{32})-([0-9a-f]{32})/([0-9]{4})-([0-9]{4})-([0-9]{12})-([0-9a-f]{32})"
+)
 _BLOB: Final = re.compile(r"([0-9a-f]{32})/blob/([0-9a-f]{32,64})")
 _MOVED: Final = re.compile(r"([0-9a-f]{32})/moved/([0-9]{6})-([0-9a-f]{64})")
 _LETTER: Final = re.compile(r"mailbox/([0-9a-f]{32})/([0-9])-([0-9a-f]{32})")
@@ -94,6 +105,20 @@ class BlobName(NamedTuple):
 
     vault: bytes
     id: bytes
+
+
+class CheckpointName(NamedTuple):
+    """One part of a checkpoint; see the module. ``short`` begins the envelope's id, ``digest`` the part's SHA-256;
+    parts count from 0, ``size`` is that of the whole."""
+
+    vault: bytes
+    covered: int
+    chain: bytes
+    short: bytes
+    part: int
+    parts: int
+    size: int
+    digest: bytes
 
 
 class MovedName(NamedTuple):
@@ -150,6 +175,21 @@ def chain_prefix(vault: bytes, chain: bytes) -> str:
 def envelope_name(vault: bytes, chain: bytes, seq: int, env_id: bytes) -> str:
     """``env_id``: 32 bytes, or already its first 16."""
     return f"{chain_prefix(vault, chain)}{_number(seq, 1, MAX_SEQ):012d}-{_head(env_id)}"
+
+
+def checkpoints_prefix(vault: bytes) -> str:
+    """Below it are the checkpoints of a vault."""
+    return f"{_hex(vault, 16)}/ckpt/"
+
+
+def checkpoint_name(name: CheckpointName) -> str:
+    """The object's name of one part."""
+    return (
+        f"{checkpoints_prefix(name.vault)}{_number(name.covered, 0, MAX_SEQ):012d}-{_hex(name.chain, 16)}-"
+        f"{_head(name.short)}/{_number(name.part, 0, MAX_CHECKPOINT_PARTS - 1):04d}-"
+        f"{_number(name.parts, 1, MAX_CHECKPOINT_PARTS):04d}-{_number(name.size, 1, MAX_CHECKPOINT_BYTES):012d}-"
+        f"{_head(name.digest)}"
+    )
 
 
 def blob_prefix(vault: bytes) -> str:
@@ -213,6 +253,19 @@ def parse_blob(name: str) -> BlobName | None:
     return BlobName(bytes.fromhex(found[1]), bytes.fromhex(found[2]))
 
 
+def parse_checkpoint(name: str) -> CheckpointName | None:
+    """None when ``name`` is no part of a checkpoint, or says what none can be."""
+    found = _CHECKPOINT.fullmatch(name)
+    if found is None:
+        return None
+    vault, covered, chain, short, part, parts, size, digest = found.groups()
+    numbers = int(part), int(parts), int(size)
+    if not (numbers[0] < numbers[1] <= MAX_CHECKPOINT_PARTS and 0 < numbers[2] <= MAX_CHECKPOINT_BYTES):
+        return None
+    ids = [bytes.fromhex(value) for value in (vault, chain, short, digest)]
+    return CheckpointName(ids[0], int(covered), ids[1], ids[2], *numbers, ids[3])
+
+
 def parse_moved(name: str) -> MovedName | None:
     """None when ``name`` is no notice's."""
     found = _MOVED.fullmatch(name)
@@ -227,10 +280,12 @@ def parse_letter(name: str) -> LetterName | None:
     return found and LetterName(bytes.fromhex(found[1]), int(found[2]), bytes.fromhex(found[3]))
 
 
-def parse(name: str) -> AccountName | RosterName | EnvelopeName | BlobName | MovedName | LetterName | None:
+def parse(
+    name: str,
+) -> AccountName | RosterName | EnvelopeName | CheckpointName | BlobName | MovedName | LetterName | None:
     """Whatever kind of name it is; None for a name of none of them."""
-    found = parse_envelope(name) or parse_roster(name) or parse_account(name) or parse_blob(name)
-    return found or parse_moved(name) or parse_letter(name)
+    found = parse_envelope(name) or parse_roster(name) or parse_account(name) or parse_checkpoint(name)
+    return found or parse_blob(name) or parse_moved(name) or parse_letter(name)
 
 
 def chain_of_prefix(vault: bytes, prefix: str) -> bytes | None:

@@ -62,6 +62,14 @@ class Ends:
         last, name = self._ends[chain]
         check_end(self._ends, chain, seq, name if env_id is None and seq == last else env_id or b"")
 
+    def check_named(self, statement: Statement) -> None:
+        """Raises `Revoked` when a statement names more of an ended chain than is accepted, its own word counted."""
+        if self._roster is None or not self._roster.revoked.keys() & statement.frontier.keys():
+            return
+        ends = accepted_ends(self._roster, [*self._said.values(), statement])
+        for chain in ends.keys() & statement.frontier.keys():
+            check_end(ends, chain, *statement.frontier[chain])
+
     def past(self, chain: bytes, seq: int) -> bool:
         """Whether nothing with that number will be applied, by what is known now."""
         return chain in self._ends and seq > self._ends[chain][0]

@@ -30,6 +30,8 @@ class Environment:
     ``entropy``    ``n -> n random bytes``
     ``argon2``     cost of deriving a key from the password when a vault is made
     ``weak_keys``  accept parameters below the published bounds: tests only
+    ``python``     the command that runs Python for verifying checkpoints; ``None`` for ``sys.executable``. A frozen
+                   application has none and takes no checkpoints, unless it brings an interpreter and says so here
     ``connect``    opens a database file; ``None`` for the ordinary way (tests put a faulty disk there)
     """
 
@@ -39,6 +41,7 @@ class Environment:
     argon2: Argon2Params = DEFAULT
     weak_keys: bool = False
     connect: Connect | None = None
+    python: tuple[str, ...] | None = None
 
     def store_options(self) -> dict[str, Any]:
         return {} if self.connect is None else {"connect": self.connect}

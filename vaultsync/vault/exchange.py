@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from vaultsync.crypto.envelope import Kind
 from vaultsync.crypto.revocation import check_epoch
 from vaultsync.crypto.roster_entry import Entry
 from vaultsync.errors import (
@@ -28,22 +29,18 @@ from vaultsync.sync.core import Core
 from vaultsync.sync.report import Finding, SyncReport
 from vaultsync.vault.access import RelayAccess
 from vaultsync.vault.attachments import BLOB
+from vaultsync.vault.checkpoints import remember_parcel
+from vaultsync.vault.covering import Covering
 from vaultsync.vault.ends import Ends
 from vaultsync.vault.environment import Environment
 from vaultsync.vault.hearing import note_late
 from vaultsync.vault.identity import Identity
 from vaultsync.vault.ledger import Ledger, Transaction
-from vaultsync.vault.parcels import Incomplete, Parcel, open_parcel, pack_own, tips
+from vaultsync.vault.parcels import HEARD, SEALED, Incomplete, Parcel, open_parcel, pack_own
 from vaultsync.vault.rosters import Rosters
 from vaultsync.vault.standing import Progress
 
 __all__ = ["HEARD", "Exchange", "Progress"]
-
-HEARD = "heard/"
-"""State, by chain: when its writer sealed the last envelope that was applied here (ms, that device's clock)."""
-
-SEALED = "sealed/"
-"""State, by chain: epoch and roster head of the last envelope that was applied here."""
 
 
 @dataclass
@@ -58,6 +55,7 @@ class _Tally:
     to_send: int | None = None
     to_receive: int | None = None
     bytes_to_send: int | None = None
+    bytes_to_receive: int | None = None
     entries: set[str] = field(default_factory=set)
     quarantined: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
@@ -92,12 +90,25 @@ class Exchange:
         )
         self._access = RelayAccess(ledger, remote, remote_id)
         self._ends = Ends(ledger)
+        self._covering = Covering(
+            ledger,
+            remote,
+            remote_id,
+            self._rosters,
+            self._ends,
+            environment,
+            put=self._put,
+            received=self._count_received,
+            expected=self._expect,
+            merged=self._note_merged,
+        )
         self._merged = merged
         self._progress = progress
         self._core: Core | None = None
         self._news = -1
         self._parcels: dict[str, Parcel] = {}
         self._refused: dict[str, bytes] = {}
+        self._vanished = False
         self._tally = _Tally()
 
     def run(self, stop: threading.Event | None = None, *, receive_only: bool = False) -> SyncReport:
@@ -117,10 +128,16 @@ class Exchange:
                 self._pack(core)
                 self._count_sends()
                 self._put_blobs(stop)
-            self._list(core)
+            self._list(core, stop)
             self._work_off(core, stop)
+            if self._vanished and self._covering.unseen:  # collected while it was fetched: a checkpoint holds it
+                self._list(core, stop)
+                self._work_off(core, stop)
             if not receive_only and self._pack(core):  # what came in was put right where it did not fit: send that too
                 self._work_off(core, stop)
+            if not receive_only:
+                self._covering.put(stop)
+                self._covering.maintain(core, stop)
         except BaseException:
             self.forget()  # what was handed out has no outcome: begin anew from the store
             raise
@@ -190,13 +207,14 @@ class Exchange:
             self._rosters.use(self._load_identity())
             with self._ledger.store.write() as writing:
                 writing.add_remote(self.remote_id)
+            applied = self._covering.tips()
             with self._ledger.store.read() as reading:
                 self._core = Core(
                     self._identity.vault_id,
-                    tips(reading, self._identity),
+                    applied,
                     own=self._identity.chain.id,
                     roster=self._rosters.chains,
-                    outbox=[sent.name for sent in reading.undelivered(self.remote_id) if sent.kind != BLOB],
+                    outbox=[sent.name for sent in reading.undelivered(self.remote_id) if sent.kind == Kind.CHANGES],
                     quarantined=reading.quarantined_names(),
                 )
             self._news = self._ledger.news
@@ -223,7 +241,7 @@ class Exchange:
         known = core.tips().get(chain)
         with self._ledger.store.read() as reading:
             stored = reading.envelopes(chain, after=known.seq if known else 0)
-            sealed = [(e.name, e.env_id) for e in stored if e.own and e.kind != BLOB]
+            sealed = [(e.name, e.env_id) for e in stored if e.own and e.kind == Kind.CHANGES]
         for name, env_id in sealed:
             core.receive(ev.Sealed(name, env_id))
 
@@ -254,21 +272,25 @@ class Exchange:
         self._tally.bytes_sent += len(data)
 
     # ---- envelopes --------------------------------------------------------------------------------------------
-    def _list(self, core: Core) -> None:
+    def _list(self, core: Core, stop: threading.Event | None) -> None:
+        self._vanished = False
+        self._covering.look()
+        listed = {prefix: self.remote.list(prefix) for prefix in core.prefixes()}
+        self._covering.prepare(core, listed, stop)
         tips, new = core.tips(), 0
-        for prefix in core.prefixes():
-            listed = self.remote.list(prefix)
+        for prefix, found in listed.items():
             chain = names.chain_of_prefix(self._identity.vault_id, prefix)
             tip = tips.get(chain) if chain is not None else None
             first = f"{prefix}{(tip.seq if tip else 0) + 1:012d}"
-            new += sum(name >= first for name in listed)
-            core.receive(ev.Listed(prefix, listed))
+            new += sum(name >= first for name in found)
+            core.receive(ev.Listed(prefix, found))
         self._tally.to_receive = new
 
     def _carry_out(self, core: Core, decision: ev.Decision, stop: threading.Event | None) -> None:
         self._tally.findings += decision.findings
         for chain in decision.compare:
-            self._compare(core, chain)
+            if not self._covering.holds_back(chain):
+                self._compare(core, chain)
         self._note(decision)
         for name in (*decision.put, *decision.heal):
             _check(stop)
@@ -283,8 +305,8 @@ class Exchange:
 
     def _compare(self, core: Core, chain: bytes) -> None:
         with self._ledger.store.read() as reading:
-            held = sorted(reading.names(names.chain_prefix(self._identity.vault_id, chain)))
-            undelivered = {envelope.name for envelope in reading.undelivered(self.remote_id)}
+            held = reading.names_of(chain, Kind.CHANGES)
+            undelivered = reading.undelivered_names(self.remote_id)
         core.receive(ev.Holds(chain, held, [name for name in held if name in undelivered]))
 
     def _note(self, decision: ev.Decision) -> None:
@@ -311,6 +333,7 @@ class Exchange:
         with self._ledger.store.write() as writing:
             writing.mark_delivered(self.remote_id, name)
         core.receive(ev.Put(name))
+        self._covering.sent(name)
         self._tally.sent += 1
         self._report_progress()
 
@@ -321,7 +344,7 @@ class Exchange:
             if place is not None:
                 self._ends.check(place.chain, place.seq)  # not worth fetching
             data = self.remote.get(name)
-            self._tally.bytes_received += len(data)
+            self._count_received(len(data))
             parcel = open_parcel(name, data, self._identity, self._rosters.epochs)
             self._ends.check(parcel.header.chain_id, parcel.header.seq, parcel.env_id)
         except Incomplete:
@@ -330,6 +353,7 @@ class Exchange:
             self._refused[name] = data
             return ev.Failed(name, error)
         except (ObjectMissing, UpdateRequired) as error:
+            self._vanished = self._vanished or isinstance(error, ObjectMissing)
             return ev.Failed(name, error)
         self._parcels[name] = parcel
         self._pardon(core, self._ends.hear(parcel.statement))
@@ -362,6 +386,7 @@ class Exchange:
                     note_late(transaction, self._identity, parcel)
                     for other in self._others(transaction.store):
                         transaction.store.mark_undelivered(other, parcel.name)
+                remember_parcel(transaction, parcels[-1])
                 transaction.set_state(HEARD + unit.chain.hex(), str(parcels[-1].body.wall_ms).encode())
                 touched = frozenset(transaction.touches.entries)
         except (Refused, MissingDependencies) as error:
@@ -387,6 +412,19 @@ class Exchange:
         if previous is not None:
             transaction.set_state(SEALED + chain.hex(), b"".join(previous))
 
+    def _note_merged(self, entries: frozenset[str]) -> None:
+        """A checkpoint was merged in, which touched these."""
+        self._tally.entries |= entries
+        self._merged(entries)
+
+    def _count_received(self, size: int) -> None:
+        self._tally.bytes_received += size
+        self._report_progress()
+
+    def _expect(self, size: int) -> None:
+        self._tally.bytes_to_receive = self._tally.bytes_received + size
+        self._report_progress()
+
     def _report_progress(self) -> None:
         tally = self._tally
         self._progress(
@@ -398,6 +436,7 @@ class Exchange:
                 tally.to_send,
                 tally.to_receive,
                 tally.bytes_to_send,
+                tally.bytes_to_receive and max(tally.bytes_to_receive, tally.bytes_received),
             )
         )
 

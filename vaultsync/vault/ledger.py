@@ -24,8 +24,17 @@ from vaultsync.document.changes import Change, Touched
 from vaultsync.document.codec import decode_own
 from vaultsync.document.engine import Applied, Edit, Engine
 from vaultsync.document.layout import ENTRIES
-from vaultsync.errors import BadSeal, CommitUnknown, DamagedStore, EngineFailure, StoreError, VaultClosed
-from vaultsync.store import JournalRow, Origin, Reading, Reseal, Slot, Store, Writing
+from vaultsync.errors import (
+    BadSeal,
+    CommitUnknown,
+    DamagedStore,
+    EngineFailure,
+    MissingDependencies,
+    StoreError,
+    StoreFailed,
+    VaultClosed,
+)
+from vaultsync.store import JournalRow, Origin, Reading, Reseal, Slot, Snapshot, Store, Writing
 from vaultsync.vault.environment import Environment
 
 __all__ = ["GroupMark", "Ledger", "OwnChange", "Touches", "Transaction"]
@@ -185,18 +194,13 @@ class Ledger:
         if held is None:
             return None, 0
         try:
-            index = json.loads(self.key.open(SNAPSHOT, INDEX, held.index))
-            pieces = [
-                self.key.open(SNAPSHOT, f"{index['id']}/{number}", sealed)
-                for number, sealed in enumerate(held.segments())
-            ]
+            return self._opened_snapshot(held), held.position
         except BadSeal:
             raise DamagedStore(
                 "the snapshot in this vault file does not open under the vault's key",
                 lost=(f"everything up to change {held.position}, unless the remote holds it",),
                 whole=("changes recorded after the snapshot",),
             ) from None
-        return b"".join(pieces), held.position
 
     def _chunk(self, row: JournalRow) -> bytes:
         return self._recorded(row)[0]
@@ -366,22 +370,51 @@ class Ledger:
                 held = writing.snapshot(generation)
                 if held is None:
                     return False
-                index = json.loads(self.key.open(SNAPSHOT, INDEX, held.index))
-                read = b"".join(
-                    self.key.open(SNAPSHOT, f"{index['id']}/{n}", sealed) for n, sealed in enumerate(held.segments())
-                )
-                if not Engine.verify_snapshot(read, heads):
+                if not Engine.verify_snapshot(self._opened_snapshot(held), heads):
                     writing.drop_snapshot(generation)  # the changes stay the truth
                     return False
                 return writing.confirm_snapshot(generation)
 
-    def _put_snapshot(self, writing: Writing, data: bytes) -> int:
-        name = self.entropy(16).hex()
+    @contextmanager
+    def take_over(self, merged: Engine, data: bytes) -> Iterator[Transaction]:
+        """Go on with ``merged``, whose saved bytes ``data`` were loaded and compared: this document and more. One
+        transaction, as `write`; whatever else belongs to it is stored in the block.
+
+        Raises `MissingDependencies` when this document has come to hold what ``merged`` lacks: merge that in first.
+        """
+        with self.lock:
+            try:
+                with self.store.write() as writing:
+                    self._catch_up(writing)
+                    if missing := tuple(head for head in self.engine.heads if not merged.has(head)):
+                        raise MissingDependencies(missing)
+                    name = self.entropy(16).hex()
+                    generation = writing.take_over_snapshot(*self._sealed_snapshot(name, data))
+                    if (held := writing.snapshot(generation)) is None or self._opened_snapshot(held) != data:
+                        raise StoreFailed(f"{self.store.path.name}: what was stored cannot be read back")
+                    writing.confirm_snapshot(generation)
+                    yield Transaction(self, writing, merged)
+                    position = writing.position()
+            except CommitUnknown:
+                self._engine = None  # whichever of the two is stored is whole: load that
+                raise
+            self._engine, self._position = merged, position
+            self._touches = Touches(everything=True)
+
+    def _sealed_snapshot(self, name: str, data: bytes) -> tuple[bytes, Iterator[bytes]]:
+        """The index and the segments of a snapshot, sealed."""
         size = limits.SEGMENT_BYTES
         pieces = (data[start : start + size] for start in range(0, len(data), size))
         sealed = (self.key.seal(SNAPSHOT, f"{name}/{number}", piece) for number, piece in enumerate(pieces))
-        index = self.key.seal(SNAPSHOT, INDEX, json.dumps({"id": name}).encode())
-        return writing.put_snapshot(writing.position(), index, sealed)
+        return self.key.seal(SNAPSHOT, INDEX, json.dumps({"id": name}).encode()), sealed
+
+    def _opened_snapshot(self, held: Snapshot) -> bytes:
+        """Raises `BadSeal`, and `DamagedStore` for a segment that is not there."""
+        name = json.loads(self.key.open(SNAPSHOT, INDEX, held.index))["id"]
+        return b"".join(self.key.open(SNAPSHOT, f"{name}/{n}", sealed) for n, sealed in enumerate(held.segments()))
+
+    def _put_snapshot(self, writing: Writing, data: bytes) -> int:
+        return writing.put_snapshot(writing.position(), *self._sealed_snapshot(self.entropy(16).hex(), data))
 
     def close(self) -> None:
         """Let go of the document and the file."""

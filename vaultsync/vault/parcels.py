@@ -26,8 +26,12 @@ from vaultsync.vault.environment import Environment
 from vaultsync.vault.identity import Identity
 from vaultsync.vault.ledger import GroupMark, Ledger, OwnChange
 
-__all__ = ["Incomplete", "Parcel", "open_parcel", "pack_own", "tips"]
+__all__ = ["HEARD", "SEALED", "Incomplete", "Parcel", "open_parcel", "pack_own", "tips"]
 
+HEARD = "heard/"
+"""State, by chain: when its writer sealed the last envelope that was applied here (ms, that device's clock)."""
+SEALED = "sealed/"
+"""State, by chain: epoch and roster head of the last envelope that was applied here."""
 STATED = "stated"
 """State: the frontier as this device's last envelope stated it."""
 

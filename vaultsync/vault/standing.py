@@ -37,7 +37,7 @@ class State(Enum):
 class Progress:
     """How far a running pass is. ``sent`` and ``received`` count objects (envelopes and attachments), bytes are sealed
     bytes. The totals are ``None`` while they are not known; a remote does not tell sizes before they are fetched, so
-    there is none for the bytes to receive."""
+    ``bytes_to_receive`` is only known of a checkpoint, which says its size in its name."""
 
     sent: int
     received: int
@@ -46,6 +46,7 @@ class Progress:
     to_send: int | None = None
     to_receive: int | None = None
     bytes_to_send: int | None = None
+    bytes_to_receive: int | None = None
 
     @property
     def fraction(self) -> float | None:

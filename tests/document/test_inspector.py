@@ -1,0 +1,205 @@
+"""What a foreign saved document can do to the process that looks at it, and what it cannot do to this one."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import sys
+import threading
+import time
+import zlib
+from pathlib import Path
+
+import pytest
+
+from vaultsync import limits
+from vaultsync.document.changes import Change, encode
+from vaultsync.document.codec import decode_own
+from vaultsync.document.columns import to_unsigned, unsigned
+from vaultsync.document.engine import Edit, Engine
+from vaultsync.document.inspector import inspect
+from vaultsync.errors import MalformedChange, MalformedEnvelope, VaultClosed
+from vaultsync.vault.inspection import Bounds, InspectorUnavailable, inspect_apart
+
+ANN, BOB = b"a" * 16, b"b" * 16
+ENTRY = "01HZY000000000000000000001"
+SMALL = Bounds(256 << 20, 2, 6)
+
+
+def title(text: str) -> Edit:
+    return Edit("entries", ENTRY, "title", text)
+
+
+def two_writers(count: int = 20) -> Engine:
+    engine = Engine.new()
+    for number in range(count):
+        engine.commit((ANN, BOB)[number % 2], [title(f"t{number}")])
+    return engine
+
+
+def chunk(kind: int, contents: bytes) -> bytes:
+    framed = bytes([kind]) + to_unsigned(len(contents)) + contents
+    return b"\x85\x6f\x4a\x83" + hashlib.sha256(framed).digest()[:4] + framed
+
+
+def columns(document: bytes) -> tuple[bytes, list[tuple[int, bytes]], list[tuple[int, bytes]], bytes]:
+    """A saved document taken apart: what comes before the columns, those of changes and operations, and the rest."""
+    _, start = unsigned(document, 9)
+    body, at = document[start:], 0
+    count, at = unsigned(body, at)
+    for _ in range(count):
+        length, at = unsigned(body, at)
+        at += length
+    count, at = unsigned(body, at)
+    at += 32 * count
+    head, shapes = body[:at], []
+    for _ in range(2):
+        count, at = unsigned(body, at)
+        shape = []
+        for _ in range(count):
+            spec, at = unsigned(body, at)
+            length, at = unsigned(body, at)
+            shape.append((spec, length))
+        shapes.append(shape)
+    tables = []
+    for shape in shapes:
+        table = []
+        for spec, length in shape:
+            table.append((spec, body[at : at + length]))
+            at += length
+        tables.append(table)
+    return head, tables[0], tables[1], body[at:]
+
+
+def rebuilt(head: bytes, changes: list[tuple[int, bytes]], ops: list[tuple[int, bytes]], rest: bytes) -> bytes:
+    body = head
+    for table in (changes, ops):
+        body += to_unsigned(len(table)) + b"".join(to_unsigned(s) + to_unsigned(len(data)) for s, data in table)
+    return chunk(0, body + b"".join(data for table in (changes, ops) for _, data in table) + rest)
+
+
+@pytest.mark.parametrize("gate", [True, False])
+def test_what_is_found_is_what_is_there(gate):
+    engine = two_writers()
+    found = inspect_apart(engine.save(), gate=gate)
+    assert (found.heads, found.last, found.changes) == (engine.heads, engine.lasts(), 21)
+
+
+def test_a_bomb_of_half_a_megabyte_costs_a_process_and_nothing_here():
+    head, changes, ops, rest = columns(two_writers(1).save())
+    assert rebuilt(head, changes, ops, rest) == two_writers(1).save()
+    deflater = zlib.compressobj(9, wbits=-15)
+    bomb = deflater.compress(bytes(1 << 29)) + deflater.flush()
+    blown = rebuilt(head, changes, [(spec | 8, bomb) if spec == 86 else (spec, data) for spec, data in ops], rest)
+    assert len(blown) < 1 << 20
+    began = time.monotonic()
+    with pytest.raises(MalformedEnvelope, match=r"time or memory|refused"):
+        inspect_apart(blown, gate=False, bounds=SMALL)
+    assert time.monotonic() - began < 20
+
+
+def test_changes_that_wait_unseen_behind_a_document_are_refused():
+    """The engine loads appended changes whose dependencies are missing, and says nothing of them."""
+    other = two_writers()
+    orphan = other.changes()[-1]
+    document = two_writers(4).save()
+    Engine.load(document + orphan)  # so it does
+    for hostile in (document + orphan, document + document, orphan, b"", document[:-1], document + b"\0"):
+        with pytest.raises(MalformedChange):
+            inspect(hostile, gate=True)
+    with pytest.raises(MalformedEnvelope):
+        inspect_apart(document + orphan, gate=False)
+
+
+def test_changes_that_the_engine_takes_and_the_gate_does_not_are_refused():
+    """An insider's document: every change is well signed for, and one of them makes a map where none belongs."""
+    good = Engine.new()
+    good.commit(ANN, [title("t")])
+    change: Change = decode_own(good.changes()[-1])
+    moved = [op._replace(key="not a ulid") if op.action == 0 else op for op in change.ops]
+    bad = encode(change.actor, change.seq, change.start_op, change.deps, moved)
+    hostile = Engine.load(None, [bad])
+    with pytest.raises(MalformedChange):
+        inspect(hostile.save(), gate=True)
+    with pytest.raises(MalformedEnvelope):
+        inspect_apart(hostile.save(), gate=True)
+
+
+def test_mutated_documents_are_refused_or_are_the_document():
+    document, seed = two_writers().save(), 20261122
+    print(f"seed {seed}")
+    rng, engine = random.Random(seed), two_writers()
+    for _ in range(200):
+        body = bytearray(document[10:])
+        for _ in range(rng.randint(1, 3)):
+            body[rng.randrange(len(body))] = rng.randrange(256)
+        framed = document[8:10] + bytes(body)
+        hostile = document[:4] + hashlib.sha256(framed).digest()[:4] + framed
+        try:
+            found = inspect(hostile, gate=True)
+        except MalformedChange:
+            continue
+        if found.last == engine.lasts():
+            assert found.heads == engine.heads
+            assert found.changes == 21
+
+
+@pytest.mark.parametrize(
+    ("script", "error"),
+    [
+        ("import time; time.sleep(60)", MalformedEnvelope),
+        ("import sys; sys.stdin.buffer.read(); print('not json')", MalformedEnvelope),
+        ("import sys; sys.stdin.buffer.read(); print('[' * 100000)", MalformedEnvelope),
+        ('import sys; sys.stdin.buffer.read(); print(\'{"heads": [1], "last": {}, "changes": 1}\')', MalformedEnvelope),
+        ("import os; os.kill(os.getpid(), 9)", MalformedEnvelope),
+        ("import os\nwhile True: os.write(1, bytes(1 << 16))", MalformedEnvelope),
+        ("raise SystemExit(3)", MalformedEnvelope),
+    ],
+)
+def test_a_process_that_hangs_dies_or_talks_nonsense(tmp_path: Path, script: str, error: type[Exception]):
+    program = tmp_path / "inspector.py"
+    program.write_text(script)
+    wrapper = [sys.executable, "-c", f"exec(open({str(program)!r}).read())"]
+    began = time.monotonic()
+    with pytest.raises(error):
+        inspect_apart(bytes(1 << 20), gate=True, command=wrapper, bounds=Bounds(1 << 30, 5, 3))
+    assert time.monotonic() - began < 15
+
+
+def test_no_process_means_nothing_is_known():
+    with pytest.raises(InspectorUnavailable):
+        inspect_apart(b"", gate=True, command=["/nonexistent/python"])
+
+
+def test_closing_ends_the_process():
+    stop = threading.Event()
+    threading.Timer(0.3, stop.set).start()
+    sleeper = [sys.executable, "-c", "import time; time.sleep(60)"]
+    began = time.monotonic()
+    with pytest.raises(VaultClosed):
+        inspect_apart(b"", gate=True, command=sleeper, stop=stop)
+    assert time.monotonic() - began < 10
+
+
+def test_the_process_inherits_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """No open file, no variable, no argument that says anything: only the pipe."""
+    monkeypatch.setenv("VAULTSYNC_PASSWORD", "canary")
+    kept = (tmp_path / "open").open("w")
+    report = tmp_path / "report"
+    look = (
+        "import os, sys\n"
+        "fds = [os.readlink(f'/proc/self/fd/{n}') for n in os.listdir('/proc/self/fd') if int(n) > 2 "
+        "and os.path.exists(f'/proc/self/fd/{n}')]\n"
+        f"open({str(report)!r}, 'w').write(repr((fds, dict(os.environ), sys.argv)))"
+    )
+    with pytest.raises(MalformedEnvelope):
+        inspect_apart(b"canary", gate=True, command=[sys.executable, "-c", look])
+    kept.close()
+    said = report.read_text()
+    assert "canary" not in said
+    assert str(tmp_path / "open") not in said
+
+
+def test_bounds_grow_with_the_document_and_end():
+    assert Bounds.of(0).memory == limits.INSPECT_BYTES
+    assert Bounds.of(1 << 30) == Bounds(limits.MAX_INSPECT_BYTES, limits.MAX_INSPECT_SECONDS, 1830.0)

@@ -1,0 +1,109 @@
+"""A saved document of somebody else, looked at in a process of its own: ``python -m vaultsync.document.inspector``.
+
+Loading foreign bytes can take all memory, never end, or end the process. So it is done here first: by a process that
+has nothing but a pipe, and limits on memory and time. What comes back are a few numbers and hashes; whoever asked
+compares them with what the writers signed, and loads the same bytes only then.
+
+::
+
+    in    4 memory (MiB) | 4 processor time (s) | 1 gate | the document, to the end
+    out   JSON {"heads": [hash], "last": {actor: [seq, hash]}, "changes": n}, or {"refused": why}
+
+With ``gate``, every change is taken out of the document and has to pass the gate into a new one, in causal order; the
+document that is made so must have the same heads. Without it (whoever asks has seen all the changes that are signed for
+already) loading is enough. Either way the bytes are one document chunk and nothing else: appended changes whose
+dependencies are missing would be loaded too, and wait unseen.
+
+More can be asked of this process later (rows of a view, say): a request is told apart by its third field.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import sys
+from typing import Any, Final, NamedTuple
+
+from ..errors import EngineFailure, MalformedChange, MissingDependencies
+from .columns import unsigned
+from .engine import Engine
+
+__all__ = ["REQUEST", "Inspection", "inspect", "main"]
+
+REQUEST: Final = struct.Struct(">IIB")
+_MAGIC: Final = b"\x85\x6f\x4a\x83"
+_DOCUMENT: Final = 0
+_BATCH: Final = 1_000
+"""Changes let through the gate at once."""
+
+
+class Inspection(NamedTuple):
+    """What was found: the heads, each actor's last change as (number, hash), and how many changes there are."""
+
+    heads: tuple[bytes, ...]
+    last: dict[bytes, tuple[int, bytes]]
+    changes: int
+
+
+def inspect(document: bytes, *, gate: bool) -> Inspection:
+    """Look at a saved document, here and now. Raises `MalformedChange`; and takes whatever the bytes make it take."""
+    _check_frame(document)
+    try:
+        found = Engine.load(document)
+        chunks = found.changes()
+        if gate:
+            made = Engine.new()
+            for start in range(0, len(chunks), _BATCH):
+                made.apply(chunks[start : start + _BATCH])
+            if made.heads != found.heads or made.lasts() != found.lasts():
+                raise MalformedChange("the document is not what its changes make")
+        return Inspection(found.heads, found.lasts(), len(chunks))
+    except (EngineFailure, MissingDependencies):
+        raise MalformedChange("the document cannot be loaded") from None
+
+
+def _check_frame(document: bytes) -> None:
+    try:
+        length, start = unsigned(document, 9)
+    except (IndexError, MalformedChange):
+        length, start = -1, 0
+    if document[:4] != _MAGIC or document[8:9] != bytes([_DOCUMENT]) or start + length != len(document):
+        raise MalformedChange("not one saved document")
+
+
+def main() -> int:
+    """Answer one request from standard input on standard output."""
+    source, answer = sys.stdin.buffer, sys.stdout.buffer
+    mebibytes, seconds, gate = REQUEST.unpack(source.read(REQUEST.size))
+    _limit(mebibytes << 20, seconds)
+    found: dict[str, Any]
+    try:
+        heads, last, changes = inspect(source.read(), gate=bool(gate))
+        rows = {actor.hex(): [seq, name.hex()] for actor, (seq, name) in last.items()}
+        found = {"heads": [head.hex() for head in heads], "last": rows, "changes": changes}
+    except MalformedChange as error:
+        found = {"refused": str(error)}
+    except MemoryError:
+        found = {"refused": "the document takes too much memory"}
+    answer.write(json.dumps(found).encode())
+    answer.flush()
+    return 0
+
+
+def _limit(memory: int, seconds: int) -> None:
+    """Limits that hold for everything from here on. Where the system has none, the asker's clock is left."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    for what, most in ((resource.RLIMIT_AS, memory), (resource.RLIMIT_CPU, seconds), (resource.RLIMIT_CORE, 0)):
+        _, hard = resource.getrlimit(what)
+        bound = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        try:
+            resource.setrlimit(what, (bound, bound))
+        except (ValueError, OSError):  # macOS refuses a limit on address space
+            continue
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
