@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
 from math import isfinite
 from typing import Final, NamedTuple
@@ -12,7 +12,7 @@ from ..limits import MAX_FLAT_KEY_CHARS, MAX_KEY_CHARS, MAX_VALUE_BYTES
 from .codec import Scalar
 from .layout import ENTRIES, SECTION_OBJECTS, is_entry_id
 
-__all__ = ["DELETED", "Deleted", "Edit", "check_edits"]
+__all__ = ["DELETED", "Deleted", "Edit", "Edits", "bounded", "check_edits", "grouped"]
 
 
 class Deleted(Enum):
@@ -37,22 +37,62 @@ class Edit(NamedTuple):
     value: Scalar | Deleted
 
 
-def check_edits(edits: Iterable[Edit]) -> None:
+class Edits(NamedTuple):
+    """Several keys of one place, in the order in which they are written: a hundred thousand entries are this many
+    objects, not twelve times as many."""
+
+    section: str
+    entry: str
+    values: Mapping[str, Scalar | Deleted]
+
+
+def grouped(edits: Iterable[Edit | Edits]) -> Iterator[Edits]:
+    """Edits of one place that follow each other as one; a key that is written twice begins anew."""
+    place: tuple[str, str] = ("", "")
+    values: dict[str, Scalar | Deleted] = {}
+    for edit in edits:
+        if isinstance(edit, Edits):
+            if values:
+                yield Edits(*place, values)
+            place, values = ("", ""), {}
+            yield edit
+            continue
+        section, entry, key, value = edit
+        if (section, entry) != place or key in values:
+            if values:
+                yield Edits(*place, values)
+            place, values = (section, entry), {}
+        values[key] = value
+    if values:
+        yield Edits(*place, values)
+
+
+def bounded(edits: Iterable[Edits], most: int) -> Iterator[Edits]:
+    """The same edits, those of more than ``most`` keys in several parts."""
+    for group in edits:
+        if len(group.values) <= most:
+            yield group
+            continue
+        cells = list(group.values.items())
+        for start in range(0, len(cells), most):
+            yield Edits(group.section, group.entry, dict(cells[start : start + most]))
+
+
+def check_edits(edits: Iterable[Edits]) -> None:
     """Whether the gate of every other device would pass these edits; ``WrongKind``, with no value in it, if not."""
-    last: tuple[str, str] | None = None
-    most = 0
-    for section, entry, key, value in edits:
-        if (section, entry) != last:
-            most = _longest_key(section, entry)
-            last = section, entry
-        if type(key) is not str or not 0 < len(key) <= most:
-            raise WrongKind(f"{_where(section, entry)}: a key is empty or longer than {most} characters")
-        try:
-            reason = _objection(key, value)
-        except UnicodeEncodeError:
-            reason = "a lone surrogate, which is not a character"
-        if reason is not None:
-            raise WrongKind(f"{_where(section, entry)}, key {key!r}: {reason}")
+    for section, entry, values in edits:
+        most = _longest_key(section, entry)
+        for key, value in values.items():
+            if type(key) is not str or not 0 < len(key) <= most:
+                raise WrongKind(f"{_where(section, entry)}: a key is empty or longer than {most} characters")
+            if type(value) is str and value.isascii() and len(value) <= MAX_VALUE_BYTES and key.isascii():
+                continue  # the usual case, without a call
+            try:
+                reason = _objection(key, value)
+            except UnicodeEncodeError:
+                reason = "a lone surrogate, which is not a character"
+            if reason is not None:
+                raise WrongKind(f"{_where(section, entry)}, key {key!r}: {reason}")
 
 
 def _where(section: str, entry: str) -> str:

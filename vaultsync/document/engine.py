@@ -24,7 +24,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from automerge import core as automerge
 
@@ -35,7 +35,7 @@ from .binding import Binding, is_panic, object_id, op_id
 from .codec import Action, Change, LazyOps, OpId, Scalar, chunk_hash, decode
 from .columns import to_unsigned
 from .conflicts import Conflicts
-from .edits import DELETED, Deleted, Edit, check_edits
+from .edits import DELETED, Deleted, Edit, Edits, bounded, check_edits, grouped
 from .gate import ChangeInfo, Touched
 from .graph import Graph
 from .history import Revision, Written, changes_of
@@ -48,7 +48,7 @@ from .layout import (
     Place,
 )
 
-__all__ = ["DELETED", "Applied", "Deleted", "Edit", "Engine", "Revision", "Written"]
+__all__ = ["DELETED", "Applied", "Deleted", "Edit", "Edits", "Engine", "Revision", "Written"]
 
 
 class Applied(NamedTuple):
@@ -58,6 +58,9 @@ class Applied(NamedTuple):
     touched: Touched
     known: int
 
+
+_Aimed: TypeAlias = tuple[Edits, bytes | None]
+"""Edits of one place, and the map that they are made in; ``None`` when it has to be made."""
 
 _ENTRIES_OBJECT = SECTION_OBJECTS[ENTRIES]
 _SECTION_PLACES = {obj: Place(section) for section, obj in SECTION_OBJECTS.items()}
@@ -207,7 +210,7 @@ class Engine:
             return self._graph.info(hash)
 
     # ---- writing ------------------------------------------------------------------------------------------------
-    def commit(self, actor: bytes, edits: Sequence[Edit]) -> list[Change]:
+    def commit(self, actor: bytes, edits: Sequence[Edit | Edits]) -> list[Change]:
         """Make the edits, as one change of ``actor`` or as several if they are very many; none if nothing changes.
 
         Maps of new entries are made as needed. Raises ``WrongKind`` for what a vault cannot hold, before anything
@@ -215,33 +218,37 @@ class Engine:
         """
         if len(actor) != len(GENESIS_ACTOR) or actor == GENESIS_ACTOR:
             raise ValueError("an actor is 16 bytes, not all of them zero")
-        check_edits(edits)
+        groups = list(grouped(edits))
+        check_edits(groups)
         with self._use():
             committed = []
-            for part in self._parts(edits):
+            for part in self._parts(groups):
                 with self._whole_or_dirty():
                     change = self._commit(actor, part)
                 if change is not None:
                     committed.append(change)
             return committed
 
-    def _parts(self, edits: Sequence[Edit]) -> Iterator[list[tuple[Edit, bytes | None]]]:
+    def _parts(self, groups: Iterable[Edits]) -> Iterator[list[_Aimed]]:
         """The edits with the maps they are made in (``None``: to be made), in parts of a change each."""
-        part: list[tuple[Edit, bytes | None]] = []
+        part: list[_Aimed] = []
         targets: dict[str, bytes | None] = {}
-        for edit in edits:
-            if len(part) + len(targets) + 2 > MAX_OPS_PER_CHANGE:  # as if every entry had to be made
+        count = 0
+        for group in bounded(groups, MAX_OPS_PER_CHANGE - 1):
+            size = len(group.values) + 1  # as if every entry had to be made
+            if count + size > MAX_OPS_PER_CHANGE:
                 yield part
-                part, targets = [], {}  # what that part made is found in the document now
-            name = edit.entry or edit.section
+                part, targets, count = [], {}, 0  # what that part made is found in the document now
+            name = group.entry or group.section
             if name not in targets:
-                obj = self.winner(_ENTRIES_OBJECT, name) if edit.entry else SECTION_OBJECTS[name]
+                obj = self.winner(_ENTRIES_OBJECT, name) if group.entry else SECTION_OBJECTS[name]
                 targets[name] = None if obj is None else object_id(obj)
-            part.append((edit, targets[name]))
+            part.append((group, targets[name]))
+            count += size
         if part:
             yield part
 
-    def _commit(self, actor: bytes, edits: list[tuple[Edit, bytes | None]]) -> Change | None:
+    def _commit(self, actor: bytes, edits: list[_Aimed]) -> Change | None:
         binding, document = self._binding, self._binding.document
         binding.call(document.set_actor, actor)
         binding.call(self._write, edits)
@@ -262,20 +269,22 @@ class Engine:
                     self._places[counter, actor] = Place(ENTRIES, op.key)
         return change
 
-    def _write(self, edits: list[tuple[Edit, bytes | None]]) -> None:
+    def _write(self, edits: list[_Aimed]) -> None:
         entries = object_id(_ENTRIES_OBJECT)
         made: dict[str, bytes] = {}
         with self._binding.document.transaction() as transaction:
             put = transaction.put
-            for (_, entry, key, value), target in edits:
+            for (_, entry, values), target in edits:
                 if target is None:
                     target = made.get(entry)
-                    if target is None and value is not DELETED:
+                for key, value in values.items():
+                    if value is DELETED:
+                        if target is not None:
+                            transaction.delete(target, key)
+                        continue
+                    if target is None:
                         target = made[entry] = transaction.put_object(entries, entry, _MAP)
-                if value is not DELETED:
                     put(target, key, _KINDS[type(value)], value)
-                elif target is not None:
-                    transaction.delete(target, key)
 
     def apply(self, chunks: Sequence[bytes | Change], *, actor: bytes | None = None) -> Applied:
         """Let changes from outside in, all of them or none; later ones may build on earlier ones.

@@ -9,7 +9,7 @@ from typing import Any
 
 from vaultsync.importers.records import Problem, Record
 from vaultsync.presets.custom import Custom, decode, encode
-from vaultsync.schema.types import Schema
+from vaultsync.schema.types import EntryType, Schema
 
 __all__ = ["fit"]
 
@@ -27,7 +27,7 @@ def fit(record: Record, schema: Schema) -> tuple[Record | None, list[Problem]]:
         known = schema.types.get(record.type)
         label = known.label if known is not None else record.type
         return None, [Problem(place, f"entries of type “{label}” cannot be made in this version on this platform")]
-    writable = {field.name for field in schema.fields_here(kind) if not schema.retired(field)}
+    writable = _writable(schema, kind)
     homeless = [name for name in record.values if name not in writable]
     shown, hidden = record.values.get("custom") or (), record.values.get("custom_secret") or ()
     if not homeless or not (isinstance(shown, list | tuple) and isinstance(hidden, list | tuple)):
@@ -46,6 +46,14 @@ def fit(record: Record, schema: Schema) -> tuple[Record | None, list[Problem]]:
     lines, secrets = encode(fields)
     values |= {"custom": lines} | ({"custom_secret": secrets} if secrets else {})
     return replace(record, values=values, kept=(*record.kept, *homeless)), []
+
+
+def _writable(schema: Schema, kind: EntryType) -> frozenset[str]:
+    """The fields of a type that can be written at this version and platform."""
+    known: dict[str, frozenset[str]] = schema.derived.setdefault("writable", {})
+    if kind.name not in known:
+        known[kind.name] = frozenset(field.name for field in schema.fields_here(kind) if not schema.retired(field))
+    return known[kind.name]
 
 
 def _as_custom(label: str, value: Any, kind: Any) -> Iterator[Custom]:

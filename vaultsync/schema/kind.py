@@ -139,6 +139,10 @@ class Kind(ABC):
         (``[0-9A-Za-z-]{1,32}``). Raises ``KindMismatch``.
         """
 
+    def first(self, name: str, value: Any, new_id: Callable[[], str]) -> Ops:
+        """``write`` of a value that is not None where the field never was: what importing thousands of entries does."""
+        return self.write(name, {}, value, seen=None, new_id=new_id)
+
     @abstractmethod
     def fits(self, key: Key, value: Scalar) -> bool:
         """Whether a cell of the field has this kind's shape (a null always has); else it counts as unknown. Total."""

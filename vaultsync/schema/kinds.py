@@ -281,6 +281,11 @@ class NoteKind(_Ordered):
         made = name not in now and len(self._ids(name, now)) == 1
         return self._change(name, now, lines, seen=seen, new_id=new_id, first_id=OLD if made else None)
 
+    def first(self, name: str, value: Any, new_id: Callable[[], str]) -> Ops:
+        if isinstance(value, str) and "\n" in value:
+            return super().first(name, value, new_id)
+        return {name: as_text(value, self.name)}  # one line, in the fixed middle, has no position
+
 
 def _tag(value: object) -> str | None:
     """The stored form of a tag, None when it is none."""
@@ -346,6 +351,12 @@ class TagsKind(Kind):
             put, take = set(want - known), set(known - want)
         ops: Ops = {f"{name}/{tag}": GONE for tag in sorted(take & here)}
         return ops | {f"{name}/{tag}": True for tag in sorted(put - here)}
+
+    def first(self, name: str, value: Any, new_id: Callable[[], str]) -> Ops:
+        tags = self.check(value)
+        if isinstance(tags, Delta):
+            return super().first(name, value, new_id)
+        return {f"{name}/{tag}": True for tag in sorted(tags or ())}
 
     def fits(self, key: Key, value: Scalar) -> bool:
         return key.sep == "/" and _tag(key.element) == key.element and (value is None or value is True)

@@ -38,6 +38,9 @@ class ScalarKind(Kind):
             return {}
         return {name: GONE if value is None else self.encode(value)}
 
+    def first(self, name: str, value: Any, new_id: Callable[[], str]) -> Ops:
+        return {name: self.encode(self.check(value))}
+
     def fits(self, key: Key, value: Scalar) -> bool:
         return not key.sep and (value is None or self.decode(value) is not None)
 

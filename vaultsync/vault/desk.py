@@ -93,10 +93,13 @@ class Desk:
     @contextmanager
     def _editing(self) -> Iterator[Draft]:
         """The batch of this thread, or a draft of one edit that is written at the end of the block."""
-        self._check_writable()
         if (draft := self._batch) is not None:
+            if not draft.checked:
+                self._check_writable()
+                draft.checked = True
             yield draft
             return
+        self._check_writable()
         with self._ledger.lock:
             self._ledger.refresh()
             draft = Draft(self._stored)
@@ -167,22 +170,48 @@ class Desk:
         modified: int | None = None,
     ) -> Entry:
         """A new entry; ``created`` and ``modified`` (ms) are those of an imported one, else now."""
-        now = self._environment.now_ms()
-        entry_id = new_ulid(now if created is None else created, self._environment.entropy)
         with self._editing() as draft:
-            self._check_quota(draft)
-            ops = plan_add(
-                self.schema,
-                type,
-                values,
-                incarnation=self._ledger.actor.hex(),
-                now_ms=now if modified is None else modified,
-                new_id=self._element_id,
-                source=source,
-                created=now if created is None else created,
-            )
-            draft.create(entry_id, ops)
+            entry_id = self._create(draft, type, values, source, created, modified)
             return self._entry(entry_id, draft.raw(entry_id))
+
+    def create(
+        self,
+        type: str,
+        values: Mapping[str, Any],
+        *,
+        source: str | None = None,
+        created: int | None = None,
+        modified: int | None = None,
+    ) -> str:
+        """`add` for who needs nothing but the new entry's id."""
+        with self._editing() as draft:
+            return self._create(draft, type, values, source, created, modified)
+
+    def _create(
+        self,
+        draft: Draft,
+        type: str,
+        values: Mapping[str, Any],
+        source: str | None,
+        created: int | None,
+        modified: int | None,
+    ) -> str:
+        now = self._environment.now_ms()
+        made = now if created is None else created
+        entry_id = new_ulid(made, self._environment.entropy)
+        self._check_quota(draft)
+        ops = plan_add(
+            self.schema,
+            type,
+            values,
+            incarnation=self._ledger.actor.hex(),
+            now_ms=now if modified is None else modified,
+            new_id=self._element_id,
+            source=source,
+            created=made,
+        )
+        draft.create(entry_id, ops)
+        return entry_id
 
     def update(
         self, entry: Entry | str, values: Mapping[str, Any], *, also: Callable[[Writing], None] | None = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from vaultsync.document.engine import DELETED, Edit, Engine
+from vaultsync.document.engine import DELETED, Deleted, Edits, Engine
 from vaultsync.document.layout import ENTRIES
 from vaultsync.errors import EntryNotFound
 from vaultsync.schema.cells import GONE, Gone, Ops, Raw, Scalar
@@ -26,6 +26,8 @@ class Draft:
         self._ops: dict[str, Ops] = {}
         self._raws: dict[str, Raw] = {}
         self.added: set[str] = set()
+        self.checked = False
+        """Whether it was made sure that the vault may be written to; it is again when the draft is written."""
         self.also: list[Callable[[Writing], None]] = []
         """What else to store in the transaction that writes the draft."""
 
@@ -44,7 +46,8 @@ class Draft:
     def create(self, entry_id: str, ops: Ops) -> None:
         """A new entry."""
         self.added.add(entry_id)
-        self._merge(entry_id, {}, ops)
+        self._ops[entry_id] = ops
+        self._raws[entry_id] = {key: value for key, value in ops.items() if value is not GONE}
 
     def change(self, entry_id: str, ops: Ops) -> None:
         """Planned operations on an entry; a later one on the same key replaces an earlier one and takes a later
@@ -69,20 +72,19 @@ class Draft:
         """Every entry the draft changes, as it would leave it."""
         return self._raws
 
-    def edits(self, engine: Engine, incarnation: str) -> list[Edit]:
+    def edits(self, engine: Engine, incarnation: str) -> list[Edits]:
         """The operations for the document as it is now.
 
         ``$edited`` is raised above what this incarnation wrote meanwhile (another process of the same device): else a
         delete elsewhere that saw only the other write would cover this one too.
         """
         mine = f"$edited/{incarnation}"
-        edits: list[Edit] = []
+        edits: list[Edits] = []
         for entry_id, ops in self._ops.items():
-            stored = None if entry_id in self.added or mine not in ops else engine.read(ENTRIES, entry_id)
-            for key, value in ops.items():
-                if key == mine and stored is not None:
-                    value = _above(value, stored.get(mine))
-                edits.append(Edit(ENTRIES, entry_id, key, DELETED if isinstance(value, Gone) else value))
+            values = {key: DELETED if isinstance(value, Gone) else value for key, value in ops.items()}
+            if entry_id not in self.added and mine in ops and (stored := engine.read(ENTRIES, entry_id)) is not None:
+                values[mine] = _above(values[mine], stored.get(mine))
+            edits.append(Edits(ENTRIES, entry_id, values))
         return edits
 
 
@@ -104,7 +106,7 @@ def _with_older_cells(ops: Ops, before: Ops) -> Ops:
     return out
 
 
-def _above(planned: Scalar | Gone, stored: Scalar) -> Scalar | Gone:
+def _above(planned: Scalar | Deleted, stored: Scalar) -> Scalar | Deleted:
     if isinstance(planned, int) and isinstance(stored, int):
         return max(planned, stored + 1)
     return planned

@@ -39,7 +39,7 @@ def import_records(desk: Desk, schema: Schema, records: Parsed | Iterable[Record
 
 def _add(desk: Desk, record: Record, report: ImportReport) -> str | None:
     try:
-        entry = desk.add(
+        entry_id = desk.create(
             record.type,
             record.values,
             source=record.source,
@@ -50,6 +50,6 @@ def _add(desk: Desk, record: Record, report: ImportReport) -> str | None:
         report.skip(record, str(error))
         return None
     if record.trashed:
-        desk.delete(entry)
-    report.add(record, entry.id)
-    return entry.id
+        desk.delete(entry_id)
+    report.add(record, entry_id)
+    return entry_id

@@ -22,7 +22,7 @@ from vaultsync import limits
 from vaultsync.crypto.rows import LocalKey
 from vaultsync.document.changes import Change, Touched
 from vaultsync.document.codec import decode_own
-from vaultsync.document.engine import Applied, Edit, Engine
+from vaultsync.document.engine import Applied, Edit, Edits, Engine
 from vaultsync.document.layout import ENTRIES
 from vaultsync.errors import (
     BadSeal,
@@ -100,7 +100,7 @@ class Transaction:
         self.touches = Touches()
         self.changes: list[Change] = []
 
-    def commit(self, edits: Sequence[Edit]) -> list[Change]:
+    def commit(self, edits: Sequence[Edit | Edits]) -> list[Change]:
         """Write edits as changes of this device's incarnation; none when every value is already there."""
         changes = self.engine.commit(self._ledger.actor, edits)
         if changes:

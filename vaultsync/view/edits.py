@@ -34,6 +34,7 @@ from vaultsync.view.chain import Broken
 from vaultsync.view.decide import Judgement, Reason, Shape, Status, judge
 from vaultsync.view.entry import Conflict, Entry
 from vaultsync.view.settle import differs, settle
+from vaultsync.view.template import signs, template_of
 from vaultsync.view.words import listing, near, platforms
 
 __all__ = ["plan_add", "plan_delete", "plan_purge", "plan_resolve", "plan_restore", "plan_update"]
@@ -64,11 +65,14 @@ def plan_add(
     ops[f"$schema/{type}/{kind.since}"] = True
     if source is not None:
         ops["$source"] = source
-    judgement, place = judge(_stored(ops), schema), f"new {kind.label}"
-    fields = _fields(schema, kind, values, place)
-    pen = _Pen({}, judgement, schema, place, new_id, creating=True)
-    cells = pen.write(fields, values, None)
-    return ops | cells | _sign(cells, {}, (kind,)) | _touch({}, incarnation, now_ms)
+    template = template_of(schema, kind)
+    cells = None if template is None else template.fill(values, new_id)
+    if cells is None:
+        judgement, place = judge(_stored(ops), schema), f"new {kind.label}"
+        fields = _fields(schema, kind, values, place)
+        cells = _Pen({}, judgement, schema, place, new_id, creating=True).write(fields, values, None)
+        cells |= _sign(cells, {}, (kind,))
+    return ops | cells | _touch({}, incarnation, now_ms)
 
 
 def plan_update(
@@ -285,9 +289,7 @@ def _sign(cells: Ops, raw: Raw, line: tuple[EntryType, ...]) -> Ops:
     for kind in line:
         for field in kind.fields:
             if field.name in stored:
-                ops[f"$schema/{kind.name}/{max(field.since, kind.since)}"] = True
-                if field.critical:
-                    ops[f"$critical/{field.name}"] = field.critical
+                ops |= signs(kind, field)
     return _changes(ops, raw)
 
 
