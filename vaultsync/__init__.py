@@ -32,6 +32,7 @@ from vaultsync.errors import (
     ExtraMissing,
     ForkedChain,
     ImportFailed,
+    KeyringFailed,
     MalformedChange,
     MalformedEnvelope,
     MalformedRoster,
@@ -83,6 +84,7 @@ if TYPE_CHECKING:
     from vaultsync.vault.desk import Quota
     from vaultsync.vault.devices import DeviceInfo
     from vaultsync.vault.events import Event, EventKind
+    from vaultsync.vault.keyring import keyring_key
     from vaultsync.vault.pairing import Pairing
     from vaultsync.vault.pairing import Stage as PairingStage
     from vaultsync.vault.passwords import PasswordChange
@@ -123,6 +125,7 @@ _HOMES = {
     "vaultsync.importers": ("ImportReport", "Record"),
     "vaultsync.view.notices": ("Notice",),
     "vaultsync.vault.desk": ("Quota",),
+    "vaultsync.vault.keyring": ("keyring_key",),
     "vaultsync.vault.pairing": ("Pairing", "PairingStage"),
     "vaultsync.vault.passwords": ("PasswordChange",),
     "vaultsync.vault.provenance": ("Revision",),
@@ -180,6 +183,7 @@ __all__ = [
     "ForkedChain",
     "ImportFailed",
     "ImportReport",
+    "KeyringFailed",
     "LateEdit",
     "MalformedChange",
     "MalformedEnvelope",
@@ -247,6 +251,7 @@ __all__ = [
     "instant",
     "items",
     "join",
+    "keyring_key",
     "lens",
     "map_values",
     "note",

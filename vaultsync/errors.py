@@ -23,6 +23,7 @@
     │   ├── NotConnected           there is no remote to sync with
     │   ├── UnsupportedRemote      the address names no kind of remote known here
     │   ├── ImportFailed           a file to import cannot be read, and where
+    │   ├── KeyringFailed          the system's keyring is locked, or there is none
     │   └── ExtraMissing           an optional part of the package is not installed
     ├── UpdateRequired             a newer application wrote this: update, nothing is wrong with the data
     ├── DeviceRemoved              this device was removed from the vault: what is on it stays readable, that is all
@@ -71,6 +72,7 @@ __all__ = [
     "ExtraMissing",
     "ForkedChain",
     "ImportFailed",
+    "KeyringFailed",
     "MalformedChange",
     "MalformedEnvelope",
     "MalformedRoster",
@@ -196,6 +198,10 @@ class UnsupportedRemote(UsageError):
 
 class ImportFailed(UsageError):
     """A file to import could not be read as what it claims to be; names the file and the line."""
+
+
+class KeyringFailed(UsageError):
+    """The operating system's keyring is locked, refuses, or is not there: open the vault by password."""
 
 
 class ExtraMissing(UsageError):

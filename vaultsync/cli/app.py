@@ -20,6 +20,7 @@ from vaultsync.cli import (
     files,
     pairing,
     relay_command,
+    remembering,
     schema_command,
     seeing,
     upgrading,
@@ -157,6 +158,7 @@ def main(
 for _panel, _module in (
     ("Vaults and devices", vaults),
     ("Vaults and devices", pairing),
+    ("Vaults and devices", remembering),
     ("Entries", seeing),
     ("Entries", editing),
     ("In and out", files),
@@ -167,7 +169,18 @@ for _panel, _module in (
 ):
     for _name, _function in _module.COMMANDS.items():
         app.command(_name, help=_reflowed(_function.__doc__), rich_help_panel=_panel)(_function)
-_MODULES = (vaults, pairing, seeing, editing, files, relay_command, upgrading, schema_command, demo_command)
+_MODULES = (
+    vaults,
+    pairing,
+    remembering,
+    seeing,
+    editing,
+    files,
+    relay_command,
+    upgrading,
+    schema_command,
+    demo_command,
+)
 _NAMES = frozenset(name for module in _MODULES for name in module.COMMANDS)
 
 

@@ -143,13 +143,24 @@ class Session:
     @contextmanager
     def opened(self) -> Iterator[vs.Vault]:
         """The vault, closed at the end. Raises what `Vault.open` does."""
-        if not os.path.lexists(self.path) or asking.must_ask(self.password_file):
+        key = self._remembered()
+        if key is None and (not os.path.lexists(self.path) or asking.must_ask(self.password_file)):
             self._look()
-        password = self.password()
+        password = self.password() if key is None else None
         with working("Unlocking"):
-            vault = vs.Vault.open(self.path, schema=self.schema, password=password, background=False, **self.more)
+            vault = vs.Vault.open(
+                self.path, schema=self.schema, password=password, key=key, background=False, **self.more
+            )
         with closing(vault):
             yield vault
+
+    def _remembered(self) -> bytes | None:
+        """The key from the system's keyring, where `vaultsync remember` put one and no password is at hand."""
+        if not asking.must_ask(self.password_file) or not os.path.lexists(self.path):
+            return None
+        with contextlib.suppress(vs.UsageError):  # no keyring, or a locked one: the password is asked for
+            return vs.keyring_key(self.path)
+        return None
 
     def _look(self) -> None:
         """Say that a file is no vault, or damaged, before a person types a password for it. No key derivation."""

@@ -13,7 +13,7 @@ import contextlib
 import json
 import struct
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -63,6 +63,14 @@ class OwnChange(NamedTuple):
 
 _GROUPED = struct.Struct(">1s16sII")
 _MARK = b"G"  # no change begins with it
+
+
+KEYRING = "keyring"
+"""Kind of the key slot whose key the operating system keeps. It comes and goes without anything being sealed anew."""
+
+
+def _keyed(slots: Iterable[Slot]) -> list[bytes]:
+    return [slot.data for slot in slots if slot.kind != KEYRING]
 
 
 @dataclass
@@ -149,7 +157,7 @@ class Ledger:
         self._position = 0
         self._touches = Touches(everything=True)
         self._elsewhere = Touches()
-        self._slots = store.slots
+        self._slots = _keyed(store.keyed_slots())
         self._stale = False
 
     # ---- the document -----------------------------------------------------------------------------------------
@@ -298,7 +306,7 @@ class Ledger:
     # ---- the key ----------------------------------------------------------------------------------------------
     def _check_key(self, reading: Reading) -> None:
         """Raises `VaultClosed` when another process sealed everything anew: what is here can read nothing of it."""
-        self._stale = [slot.data for slot in reading.slots()] != self._slots
+        self._stale = _keyed(reading.slots()) != self._slots
         if self._stale:
             raise VaultClosed("the password was changed by another program of this device: open the vault again")
 
@@ -310,7 +318,7 @@ class Ledger:
         that count.
         """
         with self.lock:
-            old, wrapped = self.key, [slot.data for slot in slots]
+            old, wrapped = self.key, _keyed(slots)
             self.engine  # noqa: B018 - loaded before, not while other processes wait
             try:
                 with self.store.write() as writing:
@@ -319,7 +327,7 @@ class Ledger:
                     writing.reseal(resealing(old, key))
                     writing.replace_slots(slots)
             except CommitUnknown:
-                if self.store.slots != wrapped:
+                if _keyed(self.store.keyed_slots()) != wrapped:
                     raise
             self.key, self._slots = key, wrapped
             with contextlib.suppress(StoreError):  # it is done; what is left goes with a later write

@@ -14,7 +14,7 @@ from vaultsync.errors import UsageError, WrongPassword
 from vaultsync.store import Slot
 from vaultsync.vault import unlocking
 from vaultsync.vault.environment import Environment
-from vaultsync.vault.ledger import Ledger
+from vaultsync.vault.ledger import KEYRING, Ledger
 from vaultsync.vault.owner import Owner
 from vaultsync.vault.unlocking import Secrets
 
@@ -76,7 +76,7 @@ def change_password(
 def _change_file(ledger: Ledger, environment: Environment, old: str, new: str) -> None:
     """A new key for the file, and a slot for it. The costs of deriving it never fall."""
     with ledger.lock:
-        slots = ledger.store.keyed_slots()
+        slots = [slot for slot in ledger.store.keyed_slots() if slot.kind != KEYRING]  # which is gone afterwards
         if len(slots) != 1:
             raise UsageError("this device's file opens in several ways: take the other ones away first")
         key, slot = unlocking.unlock([slots[0].data], Secrets(old), environment)

@@ -41,6 +41,7 @@ from vaultsync.vault.health import Health, examine
 from vaultsync.vault.identity import Identity
 from vaultsync.vault.importing import import_records
 from vaultsync.vault.joining import by_code, by_invitation
+from vaultsync.vault.keyring import forget, is_remembered, remember
 from vaultsync.vault.ledger import Ledger
 from vaultsync.vault.locking import AutoLock
 from vaultsync.vault.managing import Managing
@@ -276,6 +277,23 @@ class Vault(Managing):
             works.syncing.start()
         self._auto_lock.touch()
         self._bus.tell(Event(EventKind.UNLOCKED))
+
+    @property
+    def remembered(self) -> bool:
+        """Whether the file opens with a key from the system's keyring, too."""
+        self._check_open()
+        return is_remembered(self._ledger)
+
+    def remember(self) -> None:
+        """Let this device open the file without the password: the operating system's keyring keeps a key for it, see
+        `keyring_key`. Changing the password ends it. Raises `ExtraMissing`, `KeyringFailed`, `StoreFailed`."""
+        self._check_open()
+        remember(self._ledger, self._environment)
+
+    def forget(self) -> bool:
+        """Take that key away again, from the file and from the keyring; ``False`` when there was none."""
+        self._check_open()
+        return forget(self._ledger)
 
     @property
     def auto_lock_seconds(self) -> float | None:
