@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from vaultsync.errors import (
+    MalformedRoster,
     ObjectMissing,
     RemoteUnavailable,
     SchemaError,
@@ -199,3 +200,23 @@ def test_a_vault_made_by_key_alone_has_no_code(tmp_path: Path) -> None:
         Vault.open(tmp_path / "new.vault", schema=SCHEMA, environment=environment(2))
     with pytest.raises(VaultNotFound):
         Vault.open(tmp_path / "other.vault", schema=SCHEMA, key=KEY, environment=environment(2))
+
+
+def test_a_list_of_devices_older_than_the_account_is_not_joined(
+    laptop: MemoryVault, remote: MemoryRemote, tmp_path: Path
+) -> None:
+    """The remote shows the newest account and hides the end of the list of devices, a removal say: nobody joins that,
+    and nothing is written."""
+    phone = memory_vault(SCHEMA, joins=laptop, device="Phone")
+    laptop.sync()
+    laptop.change_password(PASSWORD, "the new one", code=laptop.recovery_code)
+    newest = sorted(name for name in remote.objects if "/roster/" in name)[-1]
+    hidden = remote.objects.pop(newest)
+    before = dict(remote.objects)
+    with pytest.raises(MalformedRoster, match="does not show the list of devices"):
+        join(tmp_path, remote, laptop.recovery_code, password="the new one")
+    assert nothing_left(tmp_path)
+    assert remote.objects == before
+    remote.objects[newest] = hidden
+    join(tmp_path, remote, laptop.recovery_code, password="the new one").close()
+    phone.close()
