@@ -319,7 +319,10 @@ def settle(raw: Raw, steps: list[Lens], levels: list[Cells], top: int, want: Cel
                 emit(key, GONE, owner(key))
                 have.pop(key)
             if not changed and key not in have and base.get(key) != value:
-                rest[key] = value
+                if value is None and part(key)[1]:  # a computed element that was replaced: its own cell says so
+                    emit(key, None, owner(key))
+                else:
+                    rest[key] = value
         paired |= set(lens.old)
         mark = Mark(digest(lens, low), not same(base, after), lens.new, rest)
         emit(f"$lens/{lens.new[0]}", str(mark), "$" + lens.old[0])
@@ -328,13 +331,18 @@ def settle(raw: Raw, steps: list[Lens], levels: list[Cells], top: int, want: Cel
         if key not in want or differs(levels[0], key, want[key]):
             emit(key, want.get(key, nothing(key)), owner(key))
     order: Raw = {}
-    for lens in reversed(steps):
+    for i, lens in reversed(list(enumerate(steps))):
         for name in lens.new:
             order |= groups.pop(name, {})
+        if lens.form != "mirror":
+            continue
         order |= groups.pop("$" + lens.old[0], {})
-        if not any(name in s.new for s in steps for name in lens.old):
-            for name in lens.old:
-                order |= groups.pop(name, {})
+        stored = list(lens.old)  # under which names the older value is stored: aliases and slots hand it on
+        for below in reversed(steps[:i]):
+            if below.form != "mirror" and below.new[0] in stored:
+                stored.append(below.old[0])
+        for name in stored:
+            order |= groups.pop(name, {})
     for name in sorted(groups):
         order |= groups[name]
     return order

@@ -13,12 +13,12 @@ from vaultsync.errors import NotEditable, RetiredField, UsageError, WrongKind
 from vaultsync.schema.cells import GONE
 from vaultsync.schema.types import EntryType, Field, Schema
 from vaultsync.view.context import Context, Device
-from vaultsync.view.decide import Status
+from vaultsync.view.decide import Status, judge
 from vaultsync.view.edits import plan_add, plan_resolve, plan_update
 from vaultsync.view.entry import Candidate, Entry, evaluate
 from vaultsync.view.marks import Mark
 from vaultsync.view.picture import View
-from vaultsync.view.upkeep import plan_convert, repair
+from vaultsync.view.upkeep import needs_upkeep, plan_convert, repair
 
 PHONE, LAPTOP = "aa" * 16, "bb" * 16
 
@@ -293,7 +293,8 @@ def test_a_loser_under_an_older_name_is_listed_under_the_newer_field() -> None:
         "last": [("Smith", None, "Phone")],
         "number": [(4, None, "Phone")],
     }
-    assert losing(raw, count="many").conflicts == {}  # a lens fails on it
+    failed = losing(raw, count="many").conflicts  # a lens fails on it: it is listed as what it is
+    assert {name: [c.value for c in found] for name, found in failed.items()} == {"count": ["many"]}
     assert losing(raw, name="Ann Lee").conflicts == {}  # it would look the same
 
 
@@ -309,7 +310,7 @@ def test_a_loser_can_be_chosen_under_the_newer_field() -> None:
             SCHEMA,
             field,
             conflict,
-            conflicting=frozenset({"email", "name"}),
+            rivals=dict.fromkeys(["email", "name"], ()),
             incarnation=LAPTOP,
             now_ms=3,
             new_id=ids("r"),
@@ -329,7 +330,7 @@ def test_a_loser_can_be_chosen_under_the_newer_field() -> None:
             SCHEMA,
             "memo",
             conflict,
-            conflicting=frozenset(),
+            rivals={},
             incarnation=LAPTOP,
             now_ms=3,
             new_id=ids(),
@@ -340,7 +341,7 @@ def test_a_loser_can_be_chosen_under_the_newer_field() -> None:
         SCHEMA,
         "emails",
         ("a", "b"),
-        conflicting=frozenset({"email", "$lens/first"}),
+        rivals=dict.fromkeys(["email", "$lens/first"], ()),
         incarnation=LAPTOP,
         now_ms=3,
         new_id=ids(),
@@ -352,7 +353,7 @@ def test_a_loser_can_be_chosen_under_the_newer_field() -> None:
         SCHEMA,
         "first",
         "Ann",
-        conflicting=frozenset({"name", "first", "last", "$lens/first", "title"}),
+        rivals=dict.fromkeys(["name", "first", "last", "$lens/first", "title"], ()),
         incarnation=LAPTOP,
         now_ms=3,
         new_id=ids(),
@@ -428,3 +429,19 @@ def test_types_without_lenses_share_one_shape_without_steps() -> None:
     assert a._judgement is b._judgement
     assert a._judgement.shape.steps == ()
     assert replace(Context(), census=()).device_of is None
+
+
+# ---- what repairs look at -----------------------------------------------------------------------------------------
+def test_entries_that_no_mirror_touches_are_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a merge every entry that arrived is asked for; most are of types that need no repair."""
+    judged: list[Any] = []
+    monkeypatch.setattr("vaultsync.view.upkeep.judge", lambda raw, schema: judged.append(raw) or judge(raw, schema))
+    plain = EntryType("plain", fields=[Field("title", vs.text)])
+    mixed = Schema("mixed", version=12, platform="linux", types=[WIFI_NOTE, WIFI, plain])
+    assert repair({"$type": "plain", "title": "x"}, mixed) == {}
+    assert repair({"$type": "nobody knows", "$face/plain": True}, mixed) == {}
+    assert not judged
+    for raw in ({"$type": "wifi"}, {"$type": "wifi_note"}, {"$type": "newer", "$face/wifi": True}):
+        repair(raw, mixed)
+    assert len(judged) == 3
+    assert not needs_upkeep(Schema("s", version=1, platform="web", types=[plain]))

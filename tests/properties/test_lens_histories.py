@@ -189,15 +189,11 @@ def _rehearse(many: int) -> None:
         rehearse_timeline(seed, EACH)
 
 
-# ---- known ------------------------------------------------------------------------------------------------------
-@pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="a mark that loses takes along which computed elements were replaced"
-)
+# ---- found ------------------------------------------------------------------------------------------------------
 def test_additions_to_a_mirrored_list_at_the_same_time() -> None:
     """Two devices of the newest version each add an element, one of which says more than its older form.
 
-    That the bare element was replaced by the fuller one stands in the mark's rest only; the other device's mark wins,
-    the bare element is computed again beside the fuller one, and a ``put`` that takes the first match drops the latter.
+    That the bare element was replaced by the fuller one is a fact of its own: it must not go with a mark that loses.
     """
     from vaultsync.view.context import Context
     from vaultsync.view.edits import plan_add, plan_update

@@ -74,20 +74,6 @@ def put_forgets_new() -> Broken:
     return law(person(made, [lens]), "day -> when", values={"day": list("abcd"), "when": ["aT1", "bT2", "cT3"]})
 
 
-def name_reused() -> Broken:
-    """``name`` was split, and the type that its entries are converted to calls something else ``name``."""
-    old = EntryType(
-        "person",
-        fields=split_fields(),
-        until=3,
-        lenses=[vs.split("name", ["first", "last"], since=2)],
-        converts=vs.Convert("contact", [], keep_old=True),
-    )
-    new = EntryType("contact", fields=fields("first", "last", "name", since=2), since=2)
-    schema = Schema("broken", version=3, platform="linux", types=[old, new])
-    return Broken(schema, frozenset({"unwritten", "lost", "disagree", "law"}), "")
-
-
 def fickle_get() -> Broken:
     """The newer value depends on when one looks."""
     numbers = count()
@@ -211,7 +197,6 @@ BROKEN = {
         lossy_back,
         put_ignores_old,
         put_forgets_new,
-        name_reused,
         fickle_get,
         order_of_a_set,
         conversion_drops,

@@ -25,8 +25,8 @@ def same(*values: Any) -> Any:
     return values[0]
 
 
-def wrap(form: str = "slot") -> Lens:
-    return Lens(form=form, old=("email",), new=("emails",), since=3, get=same, put=same, back=same)
+def wrap(form: str = "slot", rule: str = "") -> Lens:
+    return Lens(form=form, old=("email",), new=("emails",), since=3, get=same, put=same, back=same, rule=rule)
 
 
 def login(*more: Field, label: str = "Login", name: str = "login", lens: Lens | None = None, **rest: Any) -> EntryType:
@@ -121,6 +121,12 @@ def test_labels_are_no_drift() -> None:
         (login(until=5), login(until=4), "login as of version 4"),
         (login(platforms={"web"}), login(), "the type: platforms is web here, was None"),
         (login(lens=wrap("mirror")), login(), "its lenses differ"),
+        (
+            login(lens=wrap(rule="split:,")),
+            login(lens=wrap(rule="split: ")),
+            "its rule is 'split:,' here, was 'split: '",
+        ),
+        (login(lens=wrap(rule="mine")), login(lens=wrap()), ""),  # published before it was named
         (login(name="other"), login(), "type login is missing here"),
     ],
 )

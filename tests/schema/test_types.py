@@ -316,6 +316,28 @@ BROKEN: dict[str, tuple[Callable[[], object], str]] = {
         "target of at most one lens",
     ),
     "conversion to itself": (lambda: schema(one(until=3, converts=Convert("t"))), "target is alive"),
+    "conversion takes up a name that was translated away": (
+        lambda: schema(
+            one(
+                Field("name", text, until=2),
+                *(Field(n, text, since=2) for n in ("first", "last")),
+                name="person",
+                until=3,
+                lenses=[lens("mirror", "name", "first last", 2)],
+                converts=Convert("contact"),
+            ),
+            one(*(Field(n, text, since=2) for n in ("first", "last", "name")), name="contact", since=2),
+        ),
+        r"type 'contact', field 'name': .*'person' translates its 'name' away \(lens name -> first\+last\)",
+    ),
+    "two conversions later, too": (
+        lambda: schema(
+            one(Field("ssid", text), name="a", until=2, converts=Convert("b", [lens("alias", "ssid", "network", 2)])),
+            one(Field("network", text, since=2), name="b", since=2, until=3, converts=Convert("c")),
+            one(Field("network", text, since=3), Field("ssid", text, since=3), name="c", since=3),
+        ),
+        "type 'c', field 'ssid': entries of 'a' are converted",
+    ),
     "target of lens and conversion": (
         lambda: converting(
             lens("mirror", "name", "full_name", 5),

@@ -381,7 +381,7 @@ def test_a_delete_with_an_entry_covers_what_that_entry_showed() -> None:
 # ---- resolving ----------------------------------------------------------------------------------------------------
 def resolve(raw: dict[str, Any], name: str, choice: Any, *keys: str) -> dict[str, Any]:
     more: dict[str, Any] = {"incarnation": ME, "now_ms": 100, "new_id": new_ids()}
-    return dict(plan_resolve("id", raw, SCHEMA, name, choice, conflicting=frozenset(keys), **more))
+    return dict(plan_resolve("id", raw, SCHEMA, name, choice, rivals=dict.fromkeys(keys, ()), **more))
 
 
 def losers(raw: dict[str, Any], **candidates: tuple[Any, Any]) -> dict[str, tuple[Conflict, ...]]:

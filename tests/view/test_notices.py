@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -35,6 +36,7 @@ HERE = Schema("acme", version=10, platform="linux", types=[OLD_LOGIN, DOCUMENT, 
 CATALOG = Catalog(declarations(NEWEST))
 LAPTOP = Device("d1", "Laptop", "Acme", 12, "macos", "12.0")
 PHONE = Device("d2", "Phone", "Acme", 14, "ios", "14.1")
+OLDER = Device("d3", "Old", "Acme", 9, "linux", "9.2")
 SELF = Device("d0", "This one", "Acme", 14, "linux", "14.1")
 
 
@@ -74,6 +76,13 @@ DOC = {"$type": "document", "title": "t", "$schema/document/1": True}
             "1 Document is available on macOS and Windows (Laptop can open it).",
         ),
         ([passkey()], known(), "1 entry can't be shown here: 1 Passkey needs version 12 or later."),
+        (
+            [{**passkey(), "$edited/aa": 7}, {**passkey(), "$edited/bb": 7}, {**DOC, "$edited/bb": 7}],
+            replace(known(LAPTOP, PHONE), device_of={"aa": LAPTOP, "bb": OLDER}.get),
+            "3 entries can't be shown here: 2 Passkeys need 12.0 or later (Laptop and Phone can open them), last edited "
+            "on Laptop with 12.0 and Old with 9.2, which does not know Passkeys; "
+            "1 Document is available on macOS and Windows (Laptop can open it), last edited on Old with 9.2.",
+        ),
         (
             [passkey()],
             Context(),  # nothing was published yet: the name and the stamps say enough

@@ -31,7 +31,7 @@ that raises, or breaks a law on what is stored, leaves the older fields visible 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
 from vaultsync.errors import SchemaError
@@ -86,6 +86,8 @@ class Lens:
     back: Callable[[Shown], Shown]
     each: Each | None = None
     rule: str = ""
+    guessed: bool = False
+    """Whether ``rule`` is made of the functions' names: a refactoring changes it, so it is not published."""
 
     def __post_init__(self) -> None:
         place = f"lens {self.ends}"
@@ -185,17 +187,18 @@ def convert(
         if put is not None:
             raise SchemaError(f"lens {old} -> {new}: a lossless conversion needs no put; say lossy=True if it is none")
         _functions(f"{old} -> {new}", get, back)
-        return _alias(old, new, since, Each(get, back), rule or _called("convert", get, back))
+        return _named(_alias(old, new, since, Each(get, back), rule), "convert", get, back)
     _functions(f"{old} -> {new}", get, back, *([put] if put else []))
-    return _mirror(
+    made = _mirror(
         (old,),
         (new,),
         since,
         lambda cells: {new: get(cells[old])} if old in cells else {},
         lambda cells: {old: back(cells[new])} if new in cells else {},
         None if put is None else (lambda now, cells: _put_value(put, get, old, new, now, cells)),
-        rule or _called("convert", get, back, put),
+        rule,
     )
+    return _named(made, "convert", get, back, put)
 
 
 def map_values(
@@ -213,8 +216,9 @@ def map_values(
     Lossless: an alias; elements keep their ids and places. ``lossy=True``: a mirror.
     """
     _functions(f"{old} -> {new}", get, back)
-    made = _alias(old, new, since, Each(get, back, elements=True), rule or _called("map_values", get, back))
-    return made if not lossy else _mirror((old,), (new,), since, made.get, made.back, None, made.rule)
+    made = _alias(old, new, since, Each(get, back, elements=True), rule)
+    made = made if not lossy else _mirror((old,), (new,), since, made.get, made.back, None, rule)
+    return _named(made, "map_values", get, back)
 
 
 # ---- slots ------------------------------------------------------------------------------------------------------
@@ -255,7 +259,7 @@ def lens(
     """
     olds, news = _names(old), _names(new)
     _functions(f"{'+'.join(olds)} -> {'+'.join(news)}", get, back, *([put] if put else []))
-    return _mirror(olds, news, since, get, back, put, rule or _called("lens", get, back, put))
+    return _named(_mirror(olds, news, since, get, back, put, rule), "lens", get, back, put)
 
 
 def split(old: str, new: Iterable[str], *, sep: str = " ", since: int | None = None) -> Lens:
@@ -352,6 +356,10 @@ def _functions(place: str, *given: object) -> None:
         raise SchemaError(f"lens {place}: get, back and put are functions")
 
 
-def _called(what: str, *functions: object) -> str:
-    """``convert:int,str``: the best guess at what tells two lenses apart; not their meaning, which nothing tells."""
-    return f"{what}:{','.join(getattr(f, '__qualname__', type(f).__name__) for f in functions if f is not None)}"
+def _named(lens: Lens, what: str, *functions: object) -> Lens:
+    """With a rule, if it was given none: ``convert:int,str``, the best guess at what tells two lenses apart; not their
+    meaning, which nothing tells."""
+    if lens.rule:
+        return lens
+    names = (getattr(f, "__qualname__", type(f).__name__) for f in functions if f is not None)
+    return replace(lens, rule=f"{what}:{','.join(names)}", guessed=True)

@@ -8,8 +8,10 @@ counts as absent.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 from vaultsync.errors import SchemaError
@@ -37,7 +39,10 @@ __all__ = [
 
 # ---- writing ----------------------------------------------------------------------------------------------------
 def _lens(lens: Lens) -> dict[str, Any]:
-    return {"form": lens.form, "old": list(lens.old), "new": list(lens.new), "since": lens.since}
+    made: dict[str, Any] = {"form": lens.form, "old": list(lens.old), "new": list(lens.new), "since": lens.since}
+    if lens.rule and not lens.guessed:
+        made["rule"] = lens.rule if len(lens.rule) <= MAX_LABEL_CHARS else sha256(lens.rule.encode()).hexdigest()
+    return made
 
 
 def _as_of(kind: EntryType, n: int) -> dict[str, Any]:
@@ -142,12 +147,14 @@ class DeclaredField:
 
 @dataclass(frozen=True, slots=True)
 class DeclaredLens:
-    """A lens as published: what it connects, not how."""
+    """A lens as published: what it connects, and by which rule, where that was named ("split:,"). ``rule`` is left out
+    of comparisons: not every publication has it."""
 
     form: str
     old: tuple[str, ...]
     new: tuple[str, ...]
     since: int | None
+    rule: str | None = dataclasses.field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +242,7 @@ def _read_lens(value: Any) -> DeclaredLens:
         old=tuple(map(_name, _list(value.get("old")))),
         new=tuple(map(_name, _list(value.get("new")))),
         since=_maybe_version(value.get("since")),
+        rule=None if value.get("rule") is None else _words(value.get("rule")),
     )
 
 
@@ -342,7 +350,20 @@ def _differences(ours: Declaration, theirs: Declaration) -> tuple[list[str], boo
         details.append(f"it was converted to {target}: a published conversion never changes its target")
     elif ours.converts != theirs.converts:
         details.append("its conversion differs")
-    return details, removed
+    return details + _other_rules(ours, theirs), removed
+
+
+def _other_rules(ours: Declaration, theirs: Declaration) -> list[str]:
+    """Lenses that connect the same fields by another rule than was published, where both are named."""
+    mine, published = (
+        {(lens.old, lens.new): lens.rule for lens in (*each.lenses, *(each.converts.lenses if each.converts else ()))}
+        for each in (ours, theirs)
+    )
+    return [
+        f"lens {'+'.join(old)} -> {'+'.join(new)}: its rule is {mine[old, new]!r} here, was {rule!r}"
+        for (old, new), rule in published.items()
+        if rule is not None and mine.get((old, new)) not in (None, rule)
+    ]
 
 
 def _unlike(place: str, word: str, ours: Any, theirs: Any) -> list[str]:

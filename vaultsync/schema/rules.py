@@ -27,6 +27,7 @@ def check_schema(schema: Schema) -> None:
         small_enough(kind, schema)
     no_cycles(schema)
     one_way_in(schema)
+    one_way_out(schema)
 
 
 def one_kind_a_name(types: Iterable[EntryType]) -> None:
@@ -206,3 +207,23 @@ def one_way_in(schema: Schema) -> None:
                         place = f"type {start.name!r} with its conversions, field {name!r}"
                         raise SchemaError(f"{place}: the target of at most one lens")
             kind = schema.types[converts.to] if converts is not None else None
+
+
+def one_way_out(schema: Schema) -> None:
+    """A field that a lens translates away is gone for the types that its entries become: one of the same name would be
+    taken for the older form, and never shown. A type that took the fields over declares the same lens again."""
+    for start in schema.types.values():
+        away: dict[str, Lens] = {}
+        kind: EntryType | None = start
+        while kind is not None:
+            own = {(lens.old, lens.new) for lens in kind.lenses}
+            for name, lens in away.items():
+                if name in kind.by_name and (lens.old, lens.new) not in own:
+                    raise SchemaError(
+                        f"type {kind.name!r}, field {name!r}: entries of {start.name!r} are converted to this type, "
+                        f"and {start.name!r} translates its {name!r} away (lens {lens.ends}), so this type has no "
+                        "field of that name: give it another one"
+                    )
+            converting = kind.converts.lenses if kind.converts is not None else ()
+            away |= {name: lens for lens in (*kind.lenses, *converting) for name in lens.old}
+            kind = schema.types[kind.converts.to] if kind.converts is not None else None

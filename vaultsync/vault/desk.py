@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final
 
 from vaultsync.document.layout import ENTRIES, FORMAT_KEY, new_ulid, writable_format
@@ -23,6 +24,7 @@ from vaultsync.vault.ledger import Ledger
 from vaultsync.vault.picture import Picture
 from vaultsync.view.edits import plan_add, plan_delete, plan_purge, plan_resolve, plan_restore, plan_update
 from vaultsync.view.entry import Entry, evaluate
+from vaultsync.view.losers import Candidates, Rivals
 from vaultsync.view.picture import View
 from vaultsync.view.words import count
 
@@ -56,6 +58,7 @@ class Desk:
         picture: Picture,
         environment: Environment,
         written: Callable[[frozenset[str]], None],
+        rivals: Callable[[str], Candidates],
     ) -> None:
         """``written`` is told the ids of the entries that a transaction changed, after it is durable, under no lock."""
         self._ledger = ledger
@@ -63,6 +66,7 @@ class Desk:
         self._picture = picture
         self._environment = environment
         self._written = written
+        self._rivals = rivals
         self._local = threading.local()
         self.quota = Quota()
 
@@ -228,6 +232,7 @@ class Desk:
                 incarnation=self._ledger.actor.hex(),
                 now_ms=self._environment.now_ms(),
                 new_id=self._element_id,
+                rivals=partial(self._rivals, entry_id),
             )
             draft.change(entry_id, ops)
             if also is not None:
@@ -268,7 +273,7 @@ class Desk:
                 self.schema,
                 field,
                 choice,
-                conflicting=frozenset(self._ledger.engine.conflicts(entry_id)),
+                rivals=self._rivals(entry_id),
                 incarnation=self._ledger.actor.hex(),
                 now_ms=now,
                 new_id=self._element_id,
@@ -276,7 +281,7 @@ class Desk:
             draft.change(entry_id, ops)
             return self._entry(entry_id, draft.raw(entry_id))
 
-    def upkeep(self, entry_ids: Iterable[str], plan: Callable[[Raw, Schema], Ops]) -> frozenset[str]:
+    def upkeep(self, entry_ids: Iterable[str], plan: Callable[[Raw, Schema, Rivals], Ops]) -> frozenset[str]:
         """Operations that no person asked for (repairs, conversions), in one transaction; returns what they touched.
 
         Planned under the lock on what is stored, so that they never meet an edit half way. Not an edit: nobody's
@@ -288,7 +293,7 @@ class Desk:
             self._ledger.refresh()
             draft = Draft(self._stored)
             for entry_id in entry_ids:
-                draft.change(entry_id, plan(draft.raw(entry_id), self.schema))
+                draft.change(entry_id, plan(draft.raw(entry_id), self.schema, partial(self._rivals, entry_id)))
             touched = self._commit(draft)
         self._tell(touched)
         return touched

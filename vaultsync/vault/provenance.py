@@ -92,6 +92,8 @@ class Provenance:
                         device.name if device else None,
                         device.version if device else None,
                         time if isinstance(time, int) else None,
+                        one.actor.hex(),
+                        one.hash.hex(),
                     )
                 )
             found[key] = tuple(candidates)

@@ -29,6 +29,7 @@ from vaultsync.vault.ledger import Ledger
 from vaultsync.view.context import Device
 from vaultsync.view.decide import Status, decide
 from vaultsync.view.entry import Entry
+from vaultsync.view.keeping import PREFIX
 from vaultsync.view.picture import View
 from vaultsync.view.upkeep import plan_convert
 from vaultsync.view.words import count, listing
@@ -327,7 +328,7 @@ def _receipt(plan: TypePlan, view: View) -> str:
 
 
 def _contents(raw: Raw) -> Mapping[str, object]:
-    return {key: value for key, value in raw.items() if not key.startswith("$") or key.startswith("$lens/")}
+    return {key: value for key, value in raw.items() if not key.startswith("$") or key.startswith(("$lens/", PREFIX))}
 
 
 def _them(number: int) -> str:

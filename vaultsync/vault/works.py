@@ -74,7 +74,7 @@ class Works:
             device_of=self.provenance.device_named,
             present=self._present,
         )
-        self.desk = Desk(ledger, schema, self.picture, environment, self._after_edit)
+        self.desk = Desk(ledger, schema, self.picture, environment, self._after_edit, self.provenance.candidates)
         self.syncing = Syncing(
             ledger,
             environment,

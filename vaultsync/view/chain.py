@@ -16,7 +16,7 @@ older fields, and its newer ones are missing. Lens functions are the user's: any
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from vaultsync.schema.cells import Raw, Scalar, owner, split_key
@@ -27,7 +27,7 @@ from vaultsync.schema.spelling import checked, digest, read, respell, spell, tur
 from vaultsync.schema.types import EntryType, Field, Schema
 from vaultsync.view.marks import Mark, mark_key
 
-__all__ = ["Broken", "Cells", "Climb", "Step", "climb", "make_steps", "only", "stored_cells"]
+__all__ = ["Broken", "Cells", "Climb", "Step", "climb", "holding", "make_steps", "only", "stored_cells"]
 
 Cells = dict[str, Scalar]
 """Cells of any fields, without ``$`` keys. In what is stored, a null is knowingly empty; in a level there are none."""
@@ -181,6 +181,16 @@ def make_steps(schema: Schema, line: tuple[EntryType, ...]) -> tuple[Step, ...]:
             for lens in kind.converts.lenses:
                 add(lens, kind, line[i + 1])
     return tuple(steps)
+
+
+def holding(step: Step, below: Sequence[Step]) -> list[str]:
+    """The fields under whose names the older fields of a mirror are stored: aliases and slots below it hand them on,
+    another mirror stores them itself."""
+    found = list(step.lens.old)
+    for each in reversed(below):
+        if not each.mirrored and each.lens.new[0] in found:
+            found.append(each.lens.old[0])
+    return found
 
 
 class Climb(NamedTuple):

@@ -33,6 +33,8 @@ from vaultsync.schema.types import EntryType, Field, Schema
 from vaultsync.view.chain import Broken
 from vaultsync.view.decide import Judgement, Reason, Shape, Status, judge
 from vaultsync.view.entry import Conflict, Entry
+from vaultsync.view.keeping import PREFIX, keep
+from vaultsync.view.losers import Candidates, Rivals, alone
 from vaultsync.view.settle import differs, settle
 from vaultsync.view.template import signs, template_of
 from vaultsync.view.words import listing, near, platforms
@@ -85,11 +87,13 @@ def plan_update(
     incarnation: str,
     now_ms: int,
     new_id: Callable[[], str],
+    rivals: Rivals = alone,
 ) -> Ops:
     """The operations of a person's edit; {} when nothing changes. None clears a field.
 
     Collections and notes are compared with what ``seen`` showed (None: what is stored), so that what arrived meanwhile
-    survives. Raises ``NotEditable``, ``UnknownField``, ``RetiredField``, ``WrongKind``.
+    survives. ``rivals``: the values that stand side by side in the entry; those under fields that are not edited stay
+    listed. Raises ``NotEditable``, ``UnknownField``, ``RetiredField``, ``WrongKind``.
     """
     judgement = judge(raw, schema)
     if not judgement.decision.editable:
@@ -103,7 +107,8 @@ def plan_update(
     cells = _Pen(raw, judgement, schema, place, new_id).write(fields, values, seen)
     if not cells:
         return {}
-    return cells | _sign(cells, raw, judgement.shape.line) | _touch(raw, incarnation, now_ms)
+    losers = _keep(judgement.shape, raw, cells, rivals, values)
+    return cells | _sign(cells, raw, judgement.shape.line) | losers | _touch(raw, incarnation, now_ms)
 
 
 def plan_delete(raw: Raw, incarnation: str, *, seen: Entry | None = None) -> Ops:
@@ -126,16 +131,16 @@ def plan_resolve(
     name: str,
     choice: Any,
     *,
-    conflicting: frozenset[str],
+    rivals: Candidates,
     incarnation: str,
     now_ms: int,
     new_id: Callable[[], str],
 ) -> Ops:
     """Settle a field: write ``choice`` (a ``Conflict``, or a value) over every concurrent value of its keys.
 
-    ``conflicting``: the entry's keys that hold several values. Those that ``choice`` leaves as they are are written
-    again as they read now, which overwrites the others. Always an edit, even when the winner is chosen. Raises as
-    ``plan_update``.
+    ``rivals``: the entry's keys that hold several values, with these. Those that ``choice`` leaves as they are are
+    written again as they read now, which overwrites the others. Always an edit, even when the winner is chosen. Raises
+    as ``plan_update``.
     """
     judgement = judge(raw, schema)
     shape = judgement.shape
@@ -153,12 +158,21 @@ def plan_resolve(
         ops = cells | _sign(cells, raw, shape.line)
     forced: Ops = {}
     for place in shape.reaching(name):
-        for key in sorted(conflicting):
+        for key in sorted(rivals):
             if place == (key if key.startswith("$") else owner(key)) and key not in ops:
                 forced[key] = raw.get(key, GONE)
     if alone and not shape.steps:  # also when it reads so already: the others are overwritten
         forced[choice.key] = choice.stored
-    return forced | ops | _touch(raw, incarnation, now_ms)
+    ops = forced | ops
+    return ops | keep(shape, raw, ops, rivals, {name}) | _touch(raw, incarnation, now_ms)
+
+
+def _keep(shape: Shape, raw: Raw, ops: Ops, rivals: Rivals, over: Values) -> Ops:
+    """Losers under fields that are not edited: only a mirror writes what nobody chose to write."""
+    mirrored = any(key.startswith("$lens/") for key in ops)
+    if not mirrored and not any(key.startswith(PREFIX) for key in raw):
+        return {}
+    return keep(shape, raw, ops, rivals() if mirrored else {}, over.keys())
 
 
 def _element(kind: Kind, name: str, choice: Conflict) -> Ops:
@@ -180,7 +194,7 @@ def plan_restore(raw: Raw, incarnation: str, now_ms: int) -> Ops:
 def plan_purge(raw: Raw, incarnation: str) -> Ops:
     """Everything that holds values goes, known here or not; the other ``$`` keys stay, so that an edit made elsewhere
     meanwhile finds its entry. Counts as a delete."""
-    ops: Ops = {key: GONE for key in raw if not key.startswith("$") or key.startswith("$lens/")}
+    ops: Ops = {key: GONE for key in raw if not key.startswith("$") or key.startswith(("$lens/", PREFIX))}
     return ops | _changes({f"$deleted/{incarnation}": vector_json(raw)}, raw)
 
 

@@ -17,24 +17,11 @@ from vaultsync.schema.kind import Element
 from vaultsync.schema.types import Field, Schema
 from vaultsync.view.context import Context, Masked
 from vaultsync.view.decide import Decision, Judgement, Status, judge
-from vaultsync.view.losers import represented
+from vaultsync.view.keeping import listed
+from vaultsync.view.losers import MASK, Candidate
 from vaultsync.view.words import near
 
 __all__ = ["MASK", "NO_FIELDS", "Candidate", "Conflict", "Entry", "Fields", "Status", "evaluate"]
-
-MASK = "••••"
-
-
-class Candidate(NamedTuple):
-    """One of several values that concurrent writes left under one key, as the document knows it."""
-
-    value: Scalar
-    device: str | None = None  # the name or id of the device that wrote it
-    version: int | None = None  # the schema version it ran
-    time: int | None = None  # ms since the epoch, that device's clock
-
-    def __repr__(self) -> str:  # the value may be a secret; only the field's kind would tell
-        return f"Candidate({MASK}, device={self.device!r}, version={self.version}, time={self.time})"
 
 
 class Conflict(NamedTuple):
@@ -253,20 +240,16 @@ class Entry:
         """Values that lost against concurrent ones, by field; only of fields that are shown. Asked for when needed."""
         if not self._judgement.visible:
             return {}
-        found: dict[str, list[Conflict]] = {}
-        for key, candidates in self._context.conflicts(self.id).items():
-            split = split_key(key)
-            field = self._judgement.shape.known.get(split.name) if split else None
-            if split is None or field is None or split.sep == "@":
-                continue
-            for value, device, version, time in candidates[1:]:  # the first one won: it is what the entry shows
-                if value is None or not field.kind.fits(split, value):
-                    continue
-                for lost in represented(self._judgement.shape, self._raw, key, value):
-                    secret = self._judgement.shape.known[lost.field].kind.is_secret
-                    conflict = Conflict(lost.value, device, version, time, key, lost.element, secret, value)
-                    found.setdefault(lost.field, []).append(conflict)
-        return {name: tuple(losers) for name, losers in found.items()}
+        shape, context = self._judgement.shape, self._context
+        found: dict[str, dict[tuple[str, Any, str | None], Conflict]] = {}
+        for key, one, lost in listed(shape, self._raw, context.conflicts(self.id)):
+            device, version = one.device, one.version
+            if device is None and one.writer and context.device_of and (author := context.device_of(one.writer)):
+                device, version = author.name, author.version
+            secret = shape.known[lost.field].kind.is_secret
+            conflict = Conflict(lost.value, device, version, one.time, key, lost.element, secret, one.value)
+            found.setdefault(lost.field, {}).setdefault((one.writer or f"{device}", lost.value, lost.element), conflict)
+        return {name: tuple(losers.values()) for name, losers in found.items()}
 
     @property
     def raw(self) -> Raw:

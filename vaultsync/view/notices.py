@@ -17,7 +17,7 @@ from vaultsync.schema.types import Schema
 from vaultsync.view.context import Context, Device, Need, newer_stamps
 from vaultsync.view.decide import Reason, Status
 from vaultsync.view.entry import Entry
-from vaultsync.view.words import clean, count, listing, platforms
+from vaultsync.view.words import clean, count, listing, platforms, plural
 
 __all__ = ["Fact", "Notice", "NoticeKind", "Part", "facts", "notices"]
 
@@ -130,10 +130,10 @@ def facts(entry: Entry, schema: Schema) -> list[Fact]:
         ]
     if decision.reason == Reason.PLATFORM:
         shown = next((t for t in sorted(judgement.readable, key=lambda t: t != origin) if schema.known(t)), origin)
-        return [*found, Fact("hidden", "platform", shown, origin)]
+        return [*found, Fact("hidden", "platform", shown, origin, writer=writer)]
     stamped = stamps(entry._raw)
     first = min((versions[0] for name in judgement.readable if (versions := stamped.get(name))), default=0)
-    return [*found, Fact("hidden", "version", origin, origin, "", first, first)]
+    return [*found, Fact("hidden", "version", origin, origin, "", first, first, writer=writer)]
 
 
 class _Group(NamedTuple):
@@ -201,7 +201,7 @@ def _part(group: _Group, number: int, writers: set[str], schema: Schema, context
         words = f"{some} {_needs(need, schema, context, many=many)}"
     if able:
         words += f" ({listing(able)} can {'show' if group.reason == 'missing' else 'open'} {them})"
-    authors = _authors(writers, context) if group.field else ()
+    authors = _authors(writers, context) if group.reason != "retired" else ()
     if authors:
         words += f", last edited on {listing([_author(each, group, schema, context) for each in authors])}"
     reason = group.reason
@@ -233,12 +233,13 @@ def _authors(writers: set[str], context: Context) -> tuple[Device, ...]:
 
 
 def _author(device: Device, group: _Group, schema: Schema, context: Context) -> str:
-    """``Phone with 9.2, which does not know Emails``."""
+    """``Phone with 9.2, which does not know Emails`` (or the type)."""
     kind = schema.types.get(group.type)
-    field = kind.field(group.field) if kind is not None else None
-    since = field.since if field is not None else group.need.low
+    known = kind.field(group.field) if kind is not None and group.field else kind
+    since = known.since if known is not None else group.need.low
     text = f"{device.name} with {device.release or context.release(device.version, schema)}"
-    return f"{text}, which does not know {group.field_label}" if device.version < since else text
+    what = group.field_label or plural(group.label)
+    return f"{text}, which does not know {what}" if device.version < since else text
 
 
 def _needs(need: Need, schema: Schema, context: Context, *, many: bool = False) -> str:

@@ -11,10 +11,10 @@ operations that are adjacent in one change win or lose against a concurrent chan
 from __future__ import annotations
 
 from vaultsync.limits import MAX_VALUE_BYTES
-from vaultsync.schema.cells import GONE, Gone, Ops, Raw, Scalar, owner
+from vaultsync.schema.cells import GONE, Gone, Ops, Raw, Scalar, owner, split_key
 from vaultsync.schema.kinds import OLD
 from vaultsync.schema.spelling import digest, respell
-from vaultsync.view.chain import Broken, Cells, Climb, Step, only
+from vaultsync.view.chain import Broken, Cells, Climb, Step, holding, only
 from vaultsync.view.marks import Mark
 
 __all__ = ["differs", "settle"]
@@ -103,7 +103,10 @@ class _Settling:
                 self.emit(key, GONE, owner(key))  # outdated, not changed by the caller: a deletion loses to any edit
                 del have[key]
             if key not in have and base.get(key) != value:
-                rest[key] = value
+                if value is None and split_key(key).sep:  # type: ignore[union-attr]
+                    self.emit(key, None, owner(key))
+                else:
+                    rest[key] = value
         self.paired.update(step.lens.old)
         mark = Mark(digest(step.olds, low), given != shown, step.lens.new, rest).to_json()
         if len(mark.encode()) > MAX_VALUE_BYTES:
@@ -116,16 +119,16 @@ class _Settling:
         }
 
     def ordered(self) -> Ops:
-        """From the newest lens down: its newer cells, its mark, and directly after it the older cells (unless an older
-        lens stores them)."""
+        """From the newest lens down: its newer cells, its mark, and directly after it the cells that hold the older
+        value, whichever lens below stores them."""
         steps, order = self.climbed.steps, dict[str, Scalar | Gone]()
-        computed = {name for step in steps for name in step.lens.new}
-        for step in reversed(steps):
+        for i in range(len(steps) - 1, -1, -1):
+            step = steps[i]
             for name in step.lens.new:
                 order |= self.groups.pop(name, {})
-            order |= self.groups.pop(_beside(step), {})
-            if computed.isdisjoint(step.lens.old):
-                for name in step.lens.old:
+            if step.mirrored:
+                order |= self.groups.pop(_beside(step), {})
+                for name in holding(step, steps[:i]):
                     order |= self.groups.pop(name, {})
         for name in sorted(self.groups):
             order |= self.groups[name]

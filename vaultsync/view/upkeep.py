@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from vaultsync.schema.cells import GONE, Ops, Raw, trashed
+from vaultsync.schema.cells import GONE, Ops, Raw, faces, trashed
 from vaultsync.schema.types import Schema
 from vaultsync.view.chain import Broken, Climb, Step, is_fresh, only, rest_of
 from vaultsync.view.decide import Judgement, conversion, judge, shape_of
+from vaultsync.view.keeping import keep
+from vaultsync.view.losers import Rivals, alone
 from vaultsync.view.marks import Mark
 from vaultsync.view.settle import differs, settle
 
@@ -24,20 +26,48 @@ _MOST_REPAIRS: Final = 100
 
 def needs_upkeep(schema: Schema) -> bool:
     """Whether :func:`repair` may ever find anything: some type is converted, or has a mirror."""
-    return any(
-        kind.converts is not None or any(lens.form == "mirror" for lens in kind.lenses)
-        for kind in schema.types.values()
-    )
+    return bool(_moving(schema))
 
 
-def repair(raw: Raw, schema: Schema) -> Ops:
+def _moving(schema: Schema) -> frozenset[str]:
+    """The types whose entries may need a repair: they are converted, or a mirror stands between what is stored and what
+    is shown of them, be it one of a type that they were converted from."""
+    if (made := schema.derived.get("moving")) is not None:
+        found: frozenset[str] = made
+        return found
+    moving = {name for name in schema.types if conversion(schema, name) is not None}
+    ahead = [kind for kind in schema.types.values() if any(lens.form == "mirror" for lens in kind.lenses)]
+    for name in moving:
+        converts = schema.types[name].converts
+        if converts is not None and any(lens.form == "mirror" for lens in converts.lenses):
+            ahead.append(schema.types[name])
+    while ahead:
+        kind = ahead.pop()
+        moving.add(kind.name)
+        if kind.converts is not None:
+            ahead.append(schema.types[kind.converts.to])
+    schema.derived["moving"] = frozenset(moving)
+    return _moving(schema)
+
+
+def _concerned(raw: Raw, schema: Schema) -> bool:
+    """Whether an entry is, or can be read as, one of these; most are not, which is told without judging them."""
+    moving = _moving(schema)
+    return bool(moving) and (raw.get("$type") in moving or not moving.isdisjoint(faces(raw)))
+
+
+def repair(raw: Raw, schema: Schema, rivals: Rivals = alone) -> Ops:
     """What a device that knows the lenses writes soon after a merge; {} when everything fits, which it does at the
     latest after every device repaired twice.
 
     Mirrors whose two sides are both of now and do not agree (concurrent edits of newer fields met), marks that are
     missing or say wrongly whether something is lost, and a ``$type`` that lost a race against an earlier conversion.
     """
-    return _repair(raw, schema, judge(raw, schema))
+    if not _concerned(raw, schema):
+        return {}
+    judgement = judge(raw, schema)
+    ops = _repair(raw, schema, judgement)
+    return ops | keep(judgement.shape, raw, ops, rivals()) if ops else ops
 
 
 def _repair(raw: Raw, schema: Schema, judgement: Judgement) -> Ops:
@@ -88,7 +118,7 @@ def _is_off(step: Step, climbed: Climb, i: int, raw: Raw) -> bool:
     return mark is None or mark.lossy != (given != new)
 
 
-def plan_convert(raw: Raw, schema: Schema) -> Ops:
+def plan_convert(raw: Raw, schema: Schema, rivals: Rivals = alone) -> Ops:
     """Every conversion that this version knows of the primary type of an entry, then what :func:`repair` finds.
 
     Writes ``$type``, the stamp and, where the old type is kept, its face, and no field: two devices that convert at
@@ -108,7 +138,11 @@ def plan_convert(raw: Raw, schema: Schema) -> Ops:
         if shape_of(now, schema, name).climb(now).broken:
             break
         ops |= more
-    return {key: value for key, value in (ops | repair(_after(raw, ops), schema)).items() if differs(raw, key, value)}
+    return {
+        key: value
+        for key, value in (ops | repair(_after(raw, ops), schema, rivals)).items()
+        if differs(raw, key, value)
+    }
 
 
 def _after(raw: Raw, ops: Ops) -> Raw:

@@ -99,7 +99,10 @@ class Device:
     def candidates(self, entry: str) -> dict[str, tuple[Candidate, ...]]:
         """What concurrent writes left, for ``entry.conflicts``."""
         return {
-            key: tuple(Candidate(written.value, written.actor.hex()) for written in every)
+            key: tuple(
+                Candidate(written.value, None, writer=written.actor.hex(), change=written.hash.hex())
+                for written in every
+            )
             for key, every in self.engine.conflicts(entry).items()
         }
 

@@ -39,11 +39,6 @@ class Family:
         return self.form == "mirror"
 
     @property
-    def chained(self) -> bool:
-        """Whether one mirror stands on another: then a newer device writes several older forms at once."""
-        return sum(lens.form == "mirror" for lens in self.lenses) > 1
-
-    @property
     def ends(self) -> str:
         """Its lenses, for a story."""
         return "; ".join(lens.ends for lens in self.lenses)

@@ -149,8 +149,6 @@ class Finale:
                 family = self.stage.families[name]
                 if name not in active or not self.truth.undisturbed(act, family):
                     continue
-                if self.repaired(act, family):
-                    continue
                 wanted = value if value not in ((), frozenset()) else None
                 if entry.get(name) != wanted and entry.status is not Status.HIDDEN:
                     text = (
@@ -158,10 +156,6 @@ class Finale:
                         f"and it shows {show(entry.get(name))}"
                     )
                     raise Found("lost", name, text, self.shows(entry, act.place))
-
-    def repaired(self, act: Act, family: Family) -> bool:
-        """Whether a repair was made beside it: a write of an older form that no person made."""
-        return family.mirrored and self.truth.contested(act, family)
 
     def words(self, number: int) -> None:
         """Every word that stands can be read, and no word that is gone."""

@@ -3,9 +3,8 @@
 A *word* stands if every last act on it (one that no other act on that word has seen) left it there, and is gone if
 every last act took it away; where such acts disagree, nothing follows. An act is *contested* when somebody wrote the
 same family at another representation (an older form of the same data) without knowing of it, or without knowing of
-something built on it: a mirror stores both forms, and there the last writer wins. Where mirrors stand on each other,
-a newest device writes older forms of other fields too, and any two writes contest; so does a repair, which writes the
-older form that no person wrote. Nothing else is ever contested.
+something built on it: a mirror stores both forms, and there the last writer wins. Nothing else is ever contested, not
+by a repair, nor where mirrors stand on each other.
 """
 
 from __future__ import annotations
@@ -84,13 +83,10 @@ class Truth:
         """Whether somebody wrote another form of the same data without knowing of this act or what followed it."""
         if not family.mirrored:
             return False
-        mine = [each for each in self.of(act.entry) if family in each.forms]
+        mine = [each for each in self.of(act.entry) if family in each.forms and each.kind not in ("repair", "convert")]
         later = [each for each in mine if each is act or each.saw & act.bit]
         return any(
-            one.concurrent(other)
-            and (family.chained or one.forms[family] != other.forms[family] or "repair" in (one.kind, other.kind))
-            for one in later
-            for other in mine
+            one.concurrent(other) and one.forms[family] != other.forms[family] for one in later for other in mine
         )
 
     def undisturbed(self, act: Act, family: Family) -> bool:

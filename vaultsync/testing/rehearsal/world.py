@@ -15,7 +15,7 @@ from typing import Any
 from vaultsync.errors import WrongKind
 from vaultsync.schema.cells import GONE, Ops, Raw, owner, trashed
 from vaultsync.schema.kind import Kind
-from vaultsync.testing.rehearsal.device import Device, Look
+from vaultsync.testing.rehearsal.device import Device, Look, entry_id
 from vaultsync.testing.rehearsal.failure import Found
 from vaultsync.testing.rehearsal.families import Family
 from vaultsync.testing.rehearsal.script import Cast, Step
@@ -152,6 +152,7 @@ class World:
                 incarnation=device.incarnation,
                 now_ms=self._now(),
                 new_id=device.new_id,
+                rivals=lambda: device.candidates(before.id),
             )
         except WrongKind as error:
             self._refused(error, device)
@@ -206,7 +207,7 @@ class World:
         raw = device.raw(step.entry)
         if raw is None:
             return False
-        ops = plan_convert(raw, device.schema)
+        ops = plan_convert(raw, device.schema, lambda: device.candidates(entry_id(step.entry)))
         self._stuck(device, raw, ops)
         if not ops:
             return False
@@ -283,7 +284,8 @@ class World:
             look.repairs = repair(raw, device.schema)
         if not look.repairs:
             return False
-        self._upkeep(device, number, raw, look.repairs, "repair")
+        ops = repair(raw, device.schema, lambda: device.candidates(entry_id(number)))
+        self._upkeep(device, number, raw, ops, "repair")
         self.tally["repairs"] += 1
         return True
 
