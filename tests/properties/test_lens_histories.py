@@ -144,7 +144,7 @@ def _rest_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _no_repairs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vaultsync.testing.rehearsal.world.repair", lambda raw, schema: {})
+    monkeypatch.setattr("vaultsync.testing.rehearsal.world.repair", lambda raw, schema, *_: {})
 
 
 def _older_edits_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,7 +75,7 @@ def test_losers_that_are_not_listed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_repair_that_never_rests(monkeypatch: pytest.MonkeyPatch) -> None:
     numbers = iter(range(10**6))
-    monkeypatch.setattr(world, "repair", lambda raw, schema: {"$lens/first": f"[{next(numbers)}]"})
+    monkeypatch.setattr(world, "repair", lambda raw, schema, *_: {"$lens/first": f"[{next(numbers)}]"})
     assert fails(GOOD["split"]().schema).kind == "unrest"
 
 

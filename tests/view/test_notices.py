@@ -79,8 +79,8 @@ DOC = {"$type": "document", "title": "t", "$schema/document/1": True}
         (
             [{**passkey(), "$edited/aa": 7}, {**passkey(), "$edited/bb": 7}, {**DOC, "$edited/bb": 7}],
             replace(known(LAPTOP, PHONE), device_of={"aa": LAPTOP, "bb": OLDER}.get),
-            "3 entries can't be shown here: 2 Passkeys need 12.0 or later (Laptop and Phone can open them), last edited "
-            "on Laptop with 12.0 and Old with 9.2, which does not know Passkeys; "
+            "3 entries can't be shown here: 2 Passkeys need 12.0 or later (Laptop and Phone can open them), last "
+            "edited on Laptop with 12.0 and Old with 9.2, which does not know Passkeys; "
             "1 Document is available on macOS and Windows (Laptop can open it), last edited on Old with 9.2.",
         ),
         (
