@@ -412,6 +412,7 @@ class Core(Ledger):
             if parsed is None or self._quarantined.pop(name, self) is self:
                 continue
             self._release.append(name)
+            self._set_aside = [one for one in self._set_aside if one.name != name]
             chain = self._chain(parsed.chain)
             chain.records.pop(name, None)
             if parsed.seq > chain.tip.seq:

@@ -40,6 +40,7 @@ class Ends:
         self._searched: frozenset[bytes] = frozenset()
         self._said: dict[tuple[bytes, int], Statement] = {}
         self._ends: Mapping[bytes, End] = {}
+        self._refused: set[str] = set()
 
     def load(self, identity: Identity, epochs: Mapping[bytes, EpochKey]) -> None:
         """From the store, for what the list of devices says now. Looks through the stored envelopes once a removal."""
@@ -54,6 +55,13 @@ class Ends:
             self._searched |= roster.revoked.keys()
             self._keep()
         self._settle()
+        with self._ledger.store.read() as reading:
+            quarantined = [one.name for one in reading.quarantined() if one.reason.startswith(Revoked.__name__)]
+        self._refused.update(quarantined)
+
+    def refused(self, name: str) -> None:
+        """An envelope is about to be set aside as past the end."""
+        self._refused.add(name)
 
     def check(self, chain: bytes, seq: int, env_id: bytes | None = None) -> None:
         """Raises `Revoked` for an envelope past the end; without ``env_id`` as far as its number alone tells."""
@@ -84,16 +92,14 @@ class Ends:
         self._settle()
         return tuple(chain for chain, end in self._ends.items() if before.get(chain) != end)
 
-    def released(self, reading: Reading, chains: tuple[bytes, ...]) -> list[str]:
+    def released(self, chains: tuple[bytes, ...]) -> list[str]:
         """Names that were set aside as past the end, and are not any more."""
-        found = []
-        for refused in reading.quarantined():
-            place = names.parse_envelope(refused.name)
-            if place is None or place.chain not in chains or not refused.reason.startswith(Revoked.__name__):
-                continue
-            if not self.past(place.chain, place.seq):
-                found.append(refused.name)
-        return found
+        places = ((name, names.parse_envelope(name)) for name in self._refused)
+        found = [
+            name for name, at in places if at is not None and at.chain in chains and not self.past(at.chain, at.seq)
+        ]
+        self._refused.difference_update(found)
+        return sorted(found)
 
     # ---- what envelopes say -----------------------------------------------------------------------------------
     def _search(self, reading: Reading, identity: Identity, epochs: Mapping[bytes, EpochKey]) -> None:

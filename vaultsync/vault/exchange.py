@@ -18,6 +18,7 @@ from vaultsync.errors import (
     MissingDependencies,
     ObjectMissing,
     Refused,
+    Revoked,
     UpdateRequired,
     VaultClosed,
 )
@@ -226,8 +227,7 @@ class Exchange:
     def _pardon(self, core: Core, chains: tuple[bytes, ...]) -> None:
         """Take out of quarantine what is not past the end of its chain any more."""
         if chains:
-            with self._ledger.store.read() as reading:
-                core.receive(ev.Pardoned(self._ends.released(reading, chains)))
+            core.receive(ev.Pardoned(self._ends.released(chains)))
 
     def forget(self) -> None:
         """Begin the next pass from what is stored."""
@@ -351,6 +351,8 @@ class Exchange:
             return ev.Incomplete(name)
         except Refused as error:
             self._refused[name] = data
+            if isinstance(error, Revoked):
+                self._ends.refused(name)
             return ev.Failed(name, error)
         except (ObjectMissing, UpdateRequired) as error:
             self._vanished = self._vanished or isinstance(error, ObjectMissing)
