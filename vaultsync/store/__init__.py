@@ -22,6 +22,7 @@ from vaultsync.store.rows import (
     Tip,
     Weight,
 )
+from vaultsync.store.salvage import Salvaged, salvage
 from vaultsync.store.snapshots import Snapshot, split
 from vaultsync.store.store import Store
 from vaultsync.store.transactions import Reading, Writing
@@ -38,6 +39,7 @@ __all__ = [
     "Quarantined",
     "Reading",
     "Reseal",
+    "Salvaged",
     "Slot",
     "Snapshot",
     "SnapshotInfo",
@@ -47,5 +49,6 @@ __all__ = [
     "Weight",
     "Writing",
     "connect",
+    "salvage",
     "split",
 ]

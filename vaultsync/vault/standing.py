@@ -106,6 +106,8 @@ class Status:
     needs_rotation: bool = False
     """Devices were removed at the same time from two places: one of them may still read what is written now. Password
     and recovery code end that: `Vault.rotate`."""
+    checkpoint_ms: int | None = None
+    """When the newest checkpoint was verified here: new devices begin with it."""
 
     def __str__(self) -> str:
         since = ago(self.since_ms, self.taken_ms)

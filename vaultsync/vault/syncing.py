@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 from vaultsync.errors import (
@@ -28,9 +29,11 @@ from vaultsync.sync import names
 from vaultsync.sync.report import Finding, SyncReport
 from vaultsync.vault.access import DeviceSigner
 from vaultsync.vault.background import Background
+from vaultsync.vault.checkpoints import known_checkpoints, write_checkpoint
 from vaultsync.vault.environment import Environment
 from vaultsync.vault.exchange import Exchange
 from vaultsync.vault.identity import Identity
+from vaultsync.vault.inspection import InspectorUnavailable
 from vaultsync.vault.ledger import Ledger, Transaction
 from vaultsync.vault.links import Link
 from vaultsync.vault.mover import Mover
@@ -293,6 +296,19 @@ class Syncing:
             raise trouble or NotConnected("this vault is not connected to a remote any more")
         return report
 
+    def checkpoint(self) -> bool:
+        """Write and send a checkpoint now. Raises as `run` does."""
+        self.run()  # what is edited has to be in envelopes
+        with self.turn(LOCK_SECONDS) as mine:
+            if not mine:
+                raise StoreBusy(BUSY)
+            try:
+                written = write_checkpoint(self._ledger, self._identity(), self._environment)
+            except InspectorUnavailable:
+                return False
+        self.run()
+        return written is not None
+
     def attempt(self, link: Link, patience: float, stop: threading.Event | None) -> SyncReport | None:
         """One pass with one remote; ``None`` when somebody else was at it for ``patience`` seconds."""
         with self.turn(patience) as mine:
@@ -394,7 +410,7 @@ class Syncing:
                 for link in self.links
             ]
             quarantined = len(reading.quarantined_names())
-        return outlook(
+        standing = outlook(
             standings,
             self.settings,
             self._identity(),
@@ -405,6 +421,8 @@ class Syncing:
             now_ms=self._environment.now_ms(),
             devices=self._heard(),
         )
+        newest = max((one.since for one in known_checkpoints(self._ledger)), default=None)
+        return replace(standing, checkpoint_ms=newest)
 
     def close(self) -> None:
         """End promptly; what was not sent goes with the next run."""

@@ -37,6 +37,7 @@ from vaultsync.vault.desk import Desk, Quota
 from vaultsync.vault.environment import REAL, Environment
 from vaultsync.vault.events import Bus, Event, EventKind
 from vaultsync.vault.exporting import export
+from vaultsync.vault.healing import Healed, heal
 from vaultsync.vault.health import Health, examine
 from vaultsync.vault.identity import Identity
 from vaultsync.vault.importing import import_records
@@ -332,6 +333,24 @@ class Vault(Managing):
     def _syncing(self) -> Syncing:
         return self._works.syncing
 
+    @staticmethod
+    def heal(
+        path: str | os.PathLike[str],
+        /,
+        *,
+        password: str | None = None,
+        key: bytes | None = None,
+        environment: Environment = REAL,
+        opener: Callable[[str], Remote] = reach,
+    ) -> Healed:
+        """Put a whole file in the place of a damaged one, from what of it can be read and what its remote holds. Close
+        the vault first, everywhere. The damaged file is moved aside; this device goes on as a new incarnation.
+
+        Raises `DamagedStore` when not even this device's keys can be read (join anew), `WrongPassword`,
+        `VaultNotFound`, `StoreBusy`, `RemoteError`, `StoreFailed`; then the file is as it was.
+        """
+        return heal(path, Secrets(password, key), environment, opener)
+
     # ---- seeing -----------------------------------------------------------------------------------------------
     def view(self) -> View:
         """An immutable picture of the vault as of now; inside a batch with the batch's own edits."""
@@ -505,6 +524,12 @@ class Vault(Managing):
         is tried at once. Returns at once, does nothing while automatic sync is off, and cannot be called too often."""
         self._check_open()
         self._syncing.wake()
+
+    def checkpoint(self) -> bool:
+        """Sync, and write a checkpoint of everything, whether it pays yet or not (it is done by itself when it does);
+        ``False`` when that is not possible just now. Raises `NotConnected`, `RemoteError`, `StoreBusy`."""
+        self._check_open()
+        return self._syncing.checkpoint()
 
     def probe(self) -> None:
         """Ask the remote for something small, and exchange nothing. Raises `NotConnected` and `RemoteError` when it
