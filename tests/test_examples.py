@@ -19,7 +19,19 @@ SAYS = {
 }
 
 
-@pytest.mark.parametrize("example", sorted(path.name for path in (ROOT / "examples").glob("*.py")))
+ELSEWHERE = {
+    "backend.py": "tests/examples/test_backend.py",  # needs a server
+    "notes.py": "tests/examples/test_notes.py",  # needs a terminal
+}
+
+
+def test_every_example_is_run_by_a_test() -> None:
+    assert {path.name for path in (ROOT / "examples").glob("*.py")} == SAYS.keys() | ELSEWHERE.keys()
+    for example, test in ELSEWHERE.items():
+        assert example in (ROOT / test).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("example", sorted(SAYS))
 def test_the_example_runs(example: str, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, str(ROOT / "examples" / example)],
