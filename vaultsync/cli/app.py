@@ -18,6 +18,7 @@ from vaultsync.cli import (
     demo_command,
     editing,
     files,
+    managing,
     pairing,
     relay_command,
     remembering,
@@ -158,6 +159,7 @@ def main(
 for _panel, _module in (
     ("Vaults and devices", vaults),
     ("Vaults and devices", pairing),
+    ("Vaults and devices", managing),
     ("Vaults and devices", remembering),
     ("Entries", seeing),
     ("Entries", editing),
@@ -172,6 +174,7 @@ for _panel, _module in (
 _MODULES = (
     vaults,
     pairing,
+    managing,
     remembering,
     seeing,
     editing,

@@ -12,6 +12,8 @@ from vaultsync.limits import MAX_VALUE_BYTES
 
 __all__ = [
     "PASSWORD_VARIABLE",
+    "account_password",
+    "another_password",
     "ask",
     "can_ask",
     "confirm",
@@ -23,6 +25,8 @@ __all__ = [
 ]
 
 PASSWORD_VARIABLE = "VAULTSYNC_PASSWORD"  # noqa: S105
+NEW_PASSWORD_VARIABLE = "VAULTSYNC_NEW_PASSWORD"  # noqa: S105
+ACCOUNT_PASSWORD_VARIABLE = "VAULTSYNC_ACCOUNT_PASSWORD"  # noqa: S105
 CODE_VARIABLE = "VAULTSYNC_CODE"
 _NO_TERMINAL = "there is no terminal to ask for {what} on: {instead}"
 
@@ -105,6 +109,29 @@ def new_password(file: str | None) -> str:
     if ask("the same again", hidden=True, instead=instead) != first:
         raise UsageError("the two passwords are not the same; nothing was made")
     return first
+
+
+def another_password(file: str | None) -> str:
+    """What a password is changed to; one that is typed is typed twice."""
+    if (given := _given(file, NEW_PASSWORD_VARIABLE, "the new password")) is not None:
+        return given
+    instead = f"set {NEW_PASSWORD_VARIABLE} or use --new-password-file FILE"
+    first = _not_empty(ask("new password", hidden=True, instead=instead), "the new password")
+    if ask("the same again", hidden=True, instead=instead) != first:
+        raise UsageError("the two passwords are not the same; nothing was changed")
+    return first
+
+
+def account_password(file: str | None, own: str | None) -> str:
+    """The password that joining takes: given for itself, else that of the vault's file where it was given, else
+    asked for. ``own`` is the file with the latter."""
+    what = "the account's password"
+    if (given := _given(file, ACCOUNT_PASSWORD_VARIABLE, what)) is not None:
+        return given
+    if not must_ask(own):
+        return password(own)
+    instead = f"set {ACCOUNT_PASSWORD_VARIABLE} or use --account-password-file FILE"
+    return _not_empty(ask("password that joining takes", hidden=True, instead=instead), what)
 
 
 def recovery_code(file: str | None) -> str:

@@ -147,6 +147,12 @@ class Session:
         if key is None and (not os.path.lexists(self.path) or asking.must_ask(self.password_file)):
             self._look()
         password = self.password() if key is None else None
+        with self.opened_by(password, key) as vault:
+            yield vault
+
+    @contextmanager
+    def opened_by(self, password: str | None, key: bytes | None = None) -> Iterator[vs.Vault]:
+        """The same with what it opens by."""
         with working("Unlocking"):
             vault = vs.Vault.open(
                 self.path, schema=self.schema, password=password, key=key, background=False, **self.more
