@@ -46,7 +46,7 @@ class Env:
     frontier: Mapping[bytes, tuple[int, bytes]] = field(default_factory=dict, compare=False)
     group: Group | None = None
 
-    def opened(self, known: Iterable[bytes] = ()) -> Opened:
+    def opened(self, known: Iterable[bytes] = (), *, follows: bool = False) -> Opened:
         return Opened(
             self.name,
             self.env_id,
@@ -55,6 +55,7 @@ class Env:
             self.deps - frozenset(known),
             self.frontier,
             self.group,
+            follows,
         )
 
 
@@ -101,6 +102,7 @@ class Shell:
     document: set[bytes] = field(default_factory=set)
     held: dict[bytes, list[str]] = field(default_factory=dict)
     applied: list[Env] = field(default_factory=list)
+    beside: list[Env] = field(default_factory=list)  # applied, on branches that are not followed
     units: list[tuple[str, ...]] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     quarantined: dict[str, VaultSyncError] = field(default_factory=dict)
@@ -165,8 +167,12 @@ class Shell:
             if name in self.refuses:
                 answers.append(Failed(name, self.refuses[name]))
             else:
-                answers.append(env.opened(self.document) if env is not None else Incomplete(name))
+                answers.append(self.opened(env) if env is not None else Incomplete(name))
         return answers
+
+    def opened(self, env: Env) -> Opened:
+        before = f"{env.seq - 1:012d}-{env.prev[:16].hex()}"
+        return env.opened(self.document, follows=any(name.endswith(before) for name in self.held.get(env.chain, ())))
 
     def apply(self, decision: Decision) -> None:
         for unit in decision.apply:
@@ -177,6 +183,16 @@ class Shell:
                     return
                 brought = {other.change for other in envs}
                 assert env.deps <= self.document | brought, "applied before what it depends on"
+            if unit.side:
+                for env in envs:
+                    known = {other.env_id for other in (*self.applied, *self.beside) if other.chain == env.chain}
+                    assert env.prev in known | {self.before(env), NO_ENVELOPE}, "a branch that begins nowhere"
+                    self.beside.append(env)
+                    self.document.add(env.change)
+                    self.held.setdefault(env.chain, []).append(env.name)
+                self.units.append(unit.names)
+                self.core.receive(Applied(unit.names))
+                continue
             for env in envs:
                 last = [other for other in self.applied if other.chain == env.chain]
                 assert env.prev == (last[-1].env_id if last else self.before(env)), "applied out of its chain's order"

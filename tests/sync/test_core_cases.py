@@ -7,7 +7,6 @@ import pytest
 from tests.sync.history import EVERYTHING, VAULT, Shell, chain_id, listed, make, row, shell, tip
 from vaultsync.errors import (
     BadSignature,
-    ForkedChain,
     MalformedChange,
     MalformedEnvelope,
     MissingDependencies,
@@ -407,27 +406,46 @@ def test_a_true_envelope_among_garbage_is_not_taken_for_its_own_rival() -> None:
     assert len(asked) == len(set(asked)) == len(by_name) + 5
 
 
-def test_what_is_set_aside_waits_for_nothing_more() -> None:
+def test_what_lies_on_another_branch_waits_like_any_other() -> None:
     first, elsewhere = make("a"), make("b")
     rival = make("a", 1, NO_ENVELOPE, elsewhere, salt="rival")
     one = shell(first, rival).sync()
     assert one.applied == [first]
-    assert list(one.quarantined) == [rival.name]
-    assert one.core.missing() == frozenset()
+    assert one.core.missing() == {elsewhere.change}
+    one.serve(elsewhere).sync()
+    assert one.beside == [rival]
+    assert (one.core.missing(), one.quarantined) == (frozenset(), {})
 
 
 # ---- forks -----------------------------------------------------------------------------------------------------------
 
 
-def test_two_envelopes_for_one_place_are_a_finding_and_one_is_applied() -> None:
+def test_two_envelopes_for_one_place_are_a_finding_and_one_is_followed() -> None:
     first, left, right = make("a"), make("a", 2, make("a"), salt="l"), make("a", 2, make("a"), salt="r")
     after = make("a", 3, left), make("a", 3, right)
     one = shell(first, left, right, *after).sync()
     winner = min(left, right, key=lambda env: env.env_id)
     assert one.applied == [first, winner, after[(left, right).index(winner)]]
-    assert {type(error) for error in one.quarantined.values()} == {ForkedChain}
+    assert set(one.beside) == {left, right, *after} - set(one.applied)
     assert FindingKind.EQUIVOCATION in kinds(one)
-    assert len(one.quarantined) == 2
+    assert FindingKind.BROKEN_CHAIN not in kinds(one)
+    assert one.quarantined == {}
+
+
+def test_a_branch_longer_than_the_one_that_is_followed_comes_whole() -> None:
+    first = make("a")
+    short, long = make("a", 2, first, salt="s"), [make("a", 2, first, salt="l")]
+    for seq in range(3, 3 * SYNC_WINDOW):
+        long.append(make("a", seq, long[-1]))
+    one = shell(first, short).sync()
+    one.serve(*long).sync().sync()
+    assert (one.applied, one.beside) == ([first, short], long)
+    assert one.core.waiting() == ()
+    fetched = len(one.fetched)
+    sides = {A: {env.env_id: env.seq for env in long}}
+    again = shell(first, short, *long, start=tip(short), sides=sides).hold(first, short, *long).sync()
+    assert again.fetched == []
+    assert len(one.sync().fetched) == fetched
 
 
 def test_equivocation_below_the_tip_is_noticed_when_it_is_served_later() -> None:
@@ -436,7 +454,8 @@ def test_equivocation_below_the_tip_is_noticed_when_it_is_served_later() -> None
     rival = make("a", 3, envs[1], salt="rival")
     one.serve(rival).sync().sync()
     assert one.findings == [Finding(FindingKind.EQUIVOCATION, A, 3, (rival.name,))]
-    assert isinstance(one.quarantined[rival.name], ForkedChain)
+    assert one.beside == [rival]
+    one.sync()
     compared = one.compared
     one.sync().sync()
     assert one.compared == compared  # explained, once and for all
@@ -457,7 +476,9 @@ def test_an_envelope_that_follows_another_branch_is_a_finding() -> None:
     one = shell(first, after).sync()
     assert one.applied == [first]
     assert kinds(one) == [FindingKind.BROKEN_CHAIN]
-    assert isinstance(one.quarantined[after.name], ForkedChain)
+    assert one.beside == []
+    one.serve(unseen).sync().sync()
+    assert one.beside == [unseen, after]
 
 
 def test_a_first_envelope_with_a_predecessor_is_broken() -> None:

@@ -64,6 +64,7 @@ TRANSITIONS: Final[Mapping[tuple[State, Cause], State]] = {
     (_S.OPENED, _C.ASKED): _S.APPLYING,
     (_S.OPENED, _C.REFUSED): _S.QUARANTINED,
     (_S.OPENED, _C.COMMITTED): _S.APPLIED,
+    (_S.OPENED, _C.TAKEN_BACK): _S.LISTED,  # of a branch: opened anew with the next listing
     (_S.APPLYING, _C.COMMITTED): _S.APPLIED,
     (_S.APPLYING, _C.TAKEN_BACK): _S.OPENED,
     (_S.APPLYING, _C.REFUSED): _S.QUARANTINED,
@@ -83,7 +84,7 @@ nothing. A quarantine ends only with the core (or, for a signature, which no nam
 class Record:
     """One envelope on its way."""
 
-    __slots__ = ("chain", "error", "missing", "name", "opened", "seq", "state")
+    __slots__ = ("chain", "error", "missing", "name", "opened", "seq", "side", "state")
 
     def __init__(self, name: str, chain: Chain) -> None:
         self.name = name
@@ -93,6 +94,7 @@ class Record:
         self.opened: Opened | None = None
         self.missing: set[bytes] = set()
         self.error: VaultSyncError | None = None
+        self.side = False  # it does not lie on the branch that is followed here
 
     @property
     def contents(self) -> Opened:
@@ -120,6 +122,9 @@ class Chain:
         self.probe: int | None = None  # nothing beyond is fetched: the roster did not know the chain when last tried
         self.reach = 0  # end of a group that has begun: fetched beyond the window
         self.recent: dict[int, bytes] = {}  # sequence number -> first half of the id, the newest applied
+        self.sides: dict[bytes, int] = {}  # ids of applied envelopes of other branches -> their sequence numbers
+        self.side_names: set[str] = set()  # and their names
+        self.side_reach = 0  # the highest of those numbers
         self.claims: dict[int, bytes] = {}  # the same, as others' frontiers say, beyond the tip
         self.named = 0  # the highest sequence number that anyone said exists
         # What the last listing said
@@ -138,7 +143,7 @@ class Chain:
 
     def next_wanted(self) -> str | None:
         """Take the lowest listed name that may be fetched now; None when there is none."""
-        limit = max(self.tip.seq + SYNC_WINDOW, self.reach)
+        limit = max(max(self.tip.seq, self.side_reach) + SYNC_WINDOW, self.reach)
         if self.stalls:
             limit = min(limit, *self.stalls.values())  # what follows would meet the same obstacle
         if self.probe is not None:
@@ -214,6 +219,12 @@ class Chain:
         self.recent[seq] = env_id[:16]
         if len(self.recent) > RECENT_ENVELOPES:
             del self.recent[next(iter(self.recent))]
+
+    def branch(self, seq: int, env_id: bytes) -> None:
+        """An envelope of another branch is applied."""
+        self.sides[env_id] = seq
+        self.side_names.add(f"{self.prefix}{seq:012d}-{env_id[:16].hex()}")
+        self.side_reach = max(self.side_reach, seq)
 
     def claim(self, seq: int, short: bytes) -> None:
         """Remember what another device's frontier says about a place beyond the tip."""

@@ -17,7 +17,8 @@ Theory of operation: every event only moves envelopes along the table in ``chain
 1. What is handed out is not handed out again before its outcome is reported or it is taken back.
 2. An envelope is applied only right after its predecessor (``prev`` is the id of the envelope applied before it), and
    only when every change it depends on is applied, or is handed out before it.
-3. At most one envelope is ever applied in one place (chain, seq). A second genuine one is a finding and is set aside.
+3. At most one envelope is ever applied as the next of its chain in one place (chain, seq). A second genuine one is a
+   finding; it and what follows it are handed out as a branch beside, for the document to put right.
 4. A group is applied whole, or not at all.
 5. No trouble of one chain (garbage, gaps, forks, quarantines, formats of the future) delays another: the envelope after
    each chain's tip may always be fetched.
@@ -30,8 +31,7 @@ waited are fetched again, names in quarantine are handed in so that they are not
 envelopes that came by another way are told to it as ``Advanced``.
 
 What it does not do: verify anything (opening does), look at changes (the document does), or choose between the branches
-of a forked chain: it goes on with the one it applied first (of two ready at once, the smaller id) and sets the other
-aside.
+of a forked chain: it follows the one it applied first (of two ready at once, the smaller id), others beside it.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from itertools import pairwise
+from types import MappingProxyType
 from typing import Any
 
 from vaultsync.errors import (
     BadSignature,
-    ForkedChain,
     MalformedEnvelope,
     MissingDependencies,
     Refused,
@@ -57,7 +57,7 @@ from vaultsync.sync import events as ev
 from vaultsync.sync import names
 from vaultsync.sync.chain import Cause, Chain, Record, State, seq_of, short_of
 from vaultsync.sync.ledger import Ledger
-from vaultsync.sync.ready import ready_units
+from vaultsync.sync.ready import held_before, ready_units
 from vaultsync.sync.report import Finding, FindingKind, Waiting
 from vaultsync.sync.waits import waiting_of
 
@@ -69,7 +69,8 @@ class Core(Ledger):
 
     ``vault`` and chains are 16 bytes. ``tips``: how far each chain is applied. ``own``: the chain this device writes,
     None before it has one. ``roster``: the chains the roster knows, None to let opening find out. ``outbox``: names of
-    own envelopes that this remote was not seen to hold, in order. ``quarantined``: names set aside earlier.
+    own envelopes that this remote was not seen to hold, in order. ``quarantined``: names set aside earlier. ``sides``:
+    chain -> id -> number of the applied envelopes that lie on other branches than the one followed.
     """
 
     def __init__(
@@ -81,8 +82,9 @@ class Core(Ledger):
         roster: Iterable[bytes] | None = None,
         outbox: Iterable[str] = (),
         quarantined: Iterable[str] = (),
+        sides: Mapping[bytes, Mapping[bytes, int]] | None = None,
     ) -> None:
-        super().__init__(vault, tips, own, roster, outbox, quarantined)
+        super().__init__(vault, tips, own, roster, outbox, quarantined, sides or {})
         self._handlers: dict[type[Any], Callable[[Any], None]] = {
             ev.Listed: self._listed,
             ev.Holds: self._holds,
@@ -133,18 +135,27 @@ class Core(Ledger):
         busy = [self._chains[key] for key in sorted(self._busy)]
         units, refused = ready_units(busy, self._applying, self._awaited)
         for record, error in refused:
-            if isinstance(error, ForkedChain):
-                self._find(FindingKind.BROKEN_CHAIN, record.chain, record.seq, record.name)
             self._refuse(record, error)
         for unit in units:
             chain = self._chains[unit.chain]
             for name in unit.names:
                 self._move(chain.records[name], Cause.ASKED)
+            if unit.side:
+                continue
             chain.cursor = (seq_of(unit.names[-1]), chain.records[unit.names[-1]].contents.env_id)
         fetch = self._next_fetches(busy)
+        if not units and not fetch and not self._fetching:
+            self._find_broken(busy)
         put = [name for name, handed in self._outbox.items() if not handed]
         self._outbox.update(dict.fromkeys(put, True))
         return self._hand_out(tuple(fetch), tuple(units), tuple(put))
+
+    def _find_broken(self, busy: list[Chain]) -> None:
+        """At the end of a pass: what lies on a branch whose beginning nobody showed."""
+        for chain in busy:
+            for record in [one for records in chain.at.values() for one in records if one.side]:
+                if record.state is State.OPENED and not held_before(chain, record):
+                    self._find(FindingKind.BROKEN_CHAIN, chain, record.seq, record.name)
 
     def _next_fetches(self, busy: list[Chain]) -> list[str]:
         """The lowest of each chain, then the next of each, until the batch is full."""
@@ -199,8 +210,11 @@ class Core(Ledger):
             self._move(record, Cause.LISTED_AGAIN)
             if record.state is State.QUARANTINED and isinstance(record.error, BadSignature):
                 del chain.records[record.name]  # no name covers a signature: the bytes may be better now
+            elif record.side and record.state is State.OPENED and record.seq <= chain.tip.seq + 1:
+                self._move(record, Cause.TAKEN_BACK)  # opened anew, in case the store holds by now what it follows
         first, split = chain.below(listed, chain.tip.floor + 1), chain.below(listed, chain.tip.seq + 1)
-        old, new = listed[first:split], [name for name in listed[split:] if names.parse_envelope(name) is not None]
+        old = listed[first:split]
+        new = [one for one in listed[split:] if one not in chain.side_names and names.parse_envelope(one) is not None]
         chain.wanted = [name for name in new if name not in chain.records]
         chain.taken.clear()
         chain.suspects = [name for pair in pairwise(new) if seq_of(pair[0]) == seq_of(pair[1]) for name in pair]
@@ -260,7 +274,7 @@ class Core(Ledger):
             self._move(record, Cause.CUT)
             return
         record.opened = event
-        self._frontier(event.frontier)
+        self._frontier(event.frontier, event.held)
         if self._quarantined.pop(record.name, self) is not self:
             self._release.append(record.name)
         chain.probe = None
@@ -269,7 +283,8 @@ class Core(Ledger):
                 self._move(record, Cause.COMMITTED)  # applied by another way meanwhile
                 return
             self._find(FindingKind.EQUIVOCATION, chain, record.seq, record.name)
-            self._refuse(record, ForkedChain(f"{FindingKind.EQUIVOCATION.value}: envelope {record.seq}"))
+            record.side = True
+            self._open(record, event)
             return
         rivals = chain.genuine.setdefault(record.seq, set())
         rivals.add(record.name)
@@ -282,12 +297,15 @@ class Core(Ledger):
                 return
             if record.seq - group.index <= chain.tip.seq + 1:
                 chain.reach = max(chain.reach, record.seq - group.index + group.count - 1)
+        self._open(record, event)
+        if chain.key == self._own:
+            self._find(FindingKind.OWN_CHAIN_AHEAD, chain, record.seq, record.name)
+
+    def _open(self, record: Record, event: ev.Opened) -> None:
         self._move(record, Cause.OPENED)
         record.missing = set(event.deps - event.hashes)
         for hash_ in record.missing:
             self._awaited.setdefault(hash_, set()).add(record)
-        if chain.key == self._own:
-            self._find(FindingKind.OWN_CHAIN_AHEAD, chain, record.seq, record.name)
 
     def _incomplete(self, event: ev.Incomplete) -> None:
         record = self._record(event.name)
@@ -323,6 +341,12 @@ class Core(Ledger):
             record = self._record(name)
             if record is None or record.opened is None:
                 continue
+            if record.side:
+                record.chain.branch(record.seq, record.opened.env_id)
+                record.chain.offered.discard(name)
+                self._move(record, Cause.COMMITTED)
+                self._learn(record.opened.hashes)
+                continue
             if record.seq != record.chain.tip.seq + 1:
                 raise UsageError(f"reported as applied out of order: {name}")
             self._advance(record.chain, name, record.opened.env_id)
@@ -350,7 +374,7 @@ class Core(Ledger):
             if record.opened is not None:
                 self._learn(record.opened.hashes)
         for rival in list(chain.at.get(seq, ())):
-            self._refuse(rival, ForkedChain(f"{FindingKind.EQUIVOCATION.value}: envelope {seq}"))
+            rival.side = True
         said = chain.claims.pop(seq, None)
         if said is not None and said != env_id[:16]:
             self._find(FindingKind.OTHER_BRANCH, chain, seq, name)
@@ -386,14 +410,18 @@ class Core(Ledger):
 
     # ---- what others say ------------------------------------------------------------------------------------------
 
-    def _frontier(self, frontier: Mapping[bytes, tuple[int, bytes]]) -> None:
+    def _frontier(
+        self, frontier: Mapping[bytes, tuple[int, bytes]], held: Mapping[bytes, frozenset[bytes]] = MappingProxyType({})
+    ) -> None:
         for key, (seq, env_id) in frontier.items():
             chain = self._chain(key)
+            if env_id in chain.sides or env_id[:16] in held.get(key, ()):
+                continue
             if seq > chain.tip.seq:
                 chain.claim(seq, env_id[:16])
                 if key == self._own:
                     self._find(FindingKind.OWN_CHAIN_AHEAD, chain, seq)
-            elif chain.recent.get(seq, env_id[:16]) != env_id[:16]:
+            elif chain.recent.get(seq, env_id[:16]) != env_id[:16] or held.get(key):
                 self._find(FindingKind.OTHER_BRANCH, chain, seq)
 
     def _roster_changed(self, event: ev.RosterChanged) -> None:

@@ -91,7 +91,9 @@ class Opened:
     """A fetched envelope was verified and opened, and its changes read.
 
     ``deps``: hashes its changes depend on that the document lacked at that moment (those it brings itself may be left
-    in or out). ``hashes``: those of its changes. ``frontier``: chain -> (seq, env_id) as its body says.
+    in or out). ``hashes``: those of its changes. ``frontier``: chain -> (seq, env_id) as its body says. ``follows``:
+    whether the store holds the envelope that it follows, on whatever branch. ``held``: for chains of the frontier, the
+    first halves of the ids that the store holds in the places named.
     """
 
     name: str
@@ -101,6 +103,8 @@ class Opened:
     deps: frozenset[bytes] = frozenset()
     frontier: Mapping[bytes, tuple[int, bytes]] = field(default_factory=dict)
     group: Group | None = None
+    follows: bool = False
+    held: Mapping[bytes, frozenset[bytes]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,10 +213,14 @@ Event = (
 
 
 class Unit(NamedTuple):
-    """Envelopes to apply in this order and in one transaction: one, or all of a group."""
+    """Envelopes to apply in this order and in one transaction: one, or all of a group.
+
+    ``side``: they lie on another branch of a forked chain than the one that is followed here.
+    """
 
     chain: bytes
     names: tuple[str, ...]
+    side: bool = False
 
 
 class Quarantined(NamedTuple):

@@ -31,6 +31,7 @@ class Ledger:
         roster: Iterable[bytes] | None,
         outbox: Iterable[str],
         quarantined: Iterable[str],
+        sides: Mapping[bytes, Mapping[bytes, int]],
     ) -> None:
         self._vault = vault
         self._own = own
@@ -38,6 +39,9 @@ class Ledger:
         self._chains: dict[bytes, Chain] = {}
         for key, tip in tips.items():
             self._chains[key] = Chain(key, names.chain_prefix(vault, key), tip)
+        for key, branch in sides.items():
+            for env_id, seq in branch.items():
+                self._chain(key).branch(seq, env_id)
         self._busy: set[bytes] = set()
         self._fetching = 0
         self._applying: dict[str, Record] = {}

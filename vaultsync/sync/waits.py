@@ -27,7 +27,11 @@ def waiting_of(chain: Chain, quarantined: Container[str], in_roster: bool) -> Wa
     if not in_roster:
         return Waiting(WaitsFor.ROSTER, chain.key, head, first[0] if first else None, len(behind)) if alive else None
     records = [chain.records[name] for name in first if name in chain.records]
-    opened = [record for record in chain.at.get(head, ()) if record.state in (State.OPENED, State.APPLYING)]
+    opened = [
+        record
+        for record in chain.at.get(head, ())
+        if record.state in (State.OPENED, State.APPLYING) and not record.side
+    ]
     if opened:
         return _of_opened(chain, min(opened, key=lambda record: record.name), len(behind))
     for state, reason in _REASONS.items():
