@@ -209,6 +209,11 @@ class Engine:
         with self._use():
             return self._graph.info(hash)
 
+    def change_at(self, actor: bytes, seq: int) -> bytes | None:
+        """The hash of an actor's change with that number, if it is part of the document."""
+        with self._use():
+            return self._graph.hash_at(actor, seq)
+
     # ---- writing ------------------------------------------------------------------------------------------------
     def commit(self, actor: bytes, edits: Sequence[Edit | Edits]) -> list[Change]:
         """Make the edits, as one change of ``actor`` or as several if they are very many; none if nothing changes.
@@ -468,6 +473,22 @@ class Engine:
             known = list(after)
             self._require(known)
             return [change.raw_bytes for change in self._binding.call(document.get_changes, known)]
+
+    def changes_from(self, start_op: int) -> tuple[list[bytes], list[bytes]]:
+        """The chunks of all changes in causal order: those whose operations begin below ``start_op``, and the rest."""
+        with self._use() as document:
+            below: list[bytes] = []
+            above: list[bytes] = []
+            for change in self._binding.call(document.get_changes, []):
+                (above if change.start_op >= start_op else below).append(change.raw_bytes)
+            return below, above
+
+    def written(self, obj: OpId, key: str, op: OpId) -> Scalar:
+        """What an operation wrote into a map under a key; ``None`` where no change shows it."""
+        with self._use():
+            holder = self._graph.holder(op)
+            found = None if holder is None else self._get(obj, key, [holder])
+            return self._scalar(found[0]) if found is not None and found[1] == op else None
 
     def own_changes(self, actor: bytes, after_seq: int) -> list[bytes]:
         """The chunks of one actor's changes after its ``after_seq``-th, in order."""

@@ -225,6 +225,9 @@ class Chain:
         self.sides[env_id] = seq
         self.side_names.add(f"{self.prefix}{seq:012d}-{env_id[:16].hex()}")
         self.side_reach = max(self.side_reach, seq)
+        if self.claims.get(seq) == env_id[:16]:
+            del self.claims[seq]
+            self.named = max(self.claims, default=0)
 
     def claim(self, seq: int, short: bytes) -> None:
         """Remember what another device's frontier says about a place beyond the tip."""

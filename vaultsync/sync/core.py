@@ -70,7 +70,8 @@ class Core(Ledger):
     ``vault`` and chains are 16 bytes. ``tips``: how far each chain is applied. ``own``: the chain this device writes,
     None before it has one. ``roster``: the chains the roster knows, None to let opening find out. ``outbox``: names of
     own envelopes that this remote was not seen to hold, in order. ``quarantined``: names set aside earlier. ``sides``:
-    chain -> id -> number of the applied envelopes that lie on other branches than the one followed.
+    chain -> id -> number of the applied envelopes that lie on other branches than the one followed. ``former``: chains
+    that this device wrote earlier.
     """
 
     def __init__(
@@ -83,8 +84,10 @@ class Core(Ledger):
         outbox: Iterable[str] = (),
         quarantined: Iterable[str] = (),
         sides: Mapping[bytes, Mapping[bytes, int]] | None = None,
+        former: Iterable[bytes] = (),
     ) -> None:
         super().__init__(vault, tips, own, roster, outbox, quarantined, sides or {})
+        self._former = frozenset(former)
         self._handlers: dict[type[Any], Callable[[Any], None]] = {
             ev.Listed: self._listed,
             ev.Holds: self._holds,
@@ -113,6 +116,11 @@ class Core(Ledger):
     def tips(self) -> dict[bytes, ev.Tip]:
         """How far each chain is applied: the frontier."""
         return {key: chain.tip for key, chain in self._chains.items() if chain.tip.seq}
+
+    def own_ahead(self) -> bool:
+        """Whether the remote lists envelopes of an own chain that this device does not know."""
+        own = [self._chains[key] for key in (*self._former, self._own) if key in self._chains]
+        return any(name not in self._quarantined for chain in own for name in chain.offered)
 
     def missing(self) -> frozenset[bytes]:
         """Change hashes that opened envelopes wait for. Tell the core those that the document has as ``Known``."""
@@ -426,6 +434,7 @@ class Core(Ledger):
 
     def _roster_changed(self, event: ev.RosterChanged) -> None:
         self._roster = None if event.chains is None else frozenset(event.chains)
+        self._own = self._own if event.own is None else event.own
         for chain in self._chains.values():
             again = [record for record in chain.records.values() if record.state is State.NO_ROSTER]
             chain.probe = None

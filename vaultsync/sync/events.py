@@ -174,9 +174,11 @@ class Named:
 
 @dataclass(frozen=True, slots=True)
 class RosterChanged:
-    """The roster learned something. ``chains``: all chains it knows now; None leaves it to opening to find out."""
+    """The roster learned something. ``chains``: all chains it knows now; None leaves it to opening to find out.
+    ``own``: the chain that this device writes from here on, if that is another."""
 
     chains: Iterable[bytes] | None = None
+    own: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

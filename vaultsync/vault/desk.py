@@ -87,7 +87,8 @@ class Desk:
         if self._batch is not None:
             yield  # nested batches join
             return
-        draft = self._local.draft = Draft(self._stored)
+        self._ledger.settle()
+        draft = self._local.draft = Draft(self._stored, self._ledger.actor.hex())
         try:
             yield
         finally:
@@ -106,7 +107,8 @@ class Desk:
         self._check_writable()
         with self._ledger.lock:
             self._ledger.refresh()
-            draft = Draft(self._stored)
+            self._ledger.settle()
+            draft = Draft(self._stored, self._ledger.actor.hex())
             yield draft
             touched = self._commit(draft)
         self._tell(touched)
@@ -122,7 +124,7 @@ class Desk:
             return frozenset()
         with self._ledger.write() as transaction:
             self._check_writable()  # again, now that nobody else can write
-            edits = draft.edits(transaction.engine, self._ledger.actor.hex())
+            edits = draft.edits(transaction.engine, transaction.actor.hex())
             changes = transaction.commit(edits)
             for store in draft.also:
                 store(transaction.store)
@@ -291,7 +293,8 @@ class Desk:
             return frozenset()
         with self._ledger.lock:
             self._ledger.refresh()
-            draft = Draft(self._stored)
+            self._ledger.settle()
+            draft = Draft(self._stored, self._ledger.actor.hex())
             for entry_id in entry_ids:
                 draft.change(entry_id, plan(draft.raw(entry_id), self.schema, partial(self._rivals, entry_id)))
             touched = self._commit(draft)

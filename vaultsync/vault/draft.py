@@ -19,10 +19,12 @@ __all__ = ["Draft"]
 
 
 class Draft:
-    """``base`` reads an entry as it is stored now (``None`` when there is none)."""
+    """``base`` reads an entry as it is stored now (``None`` when there is none). ``incarnation``: whose edits are
+    planned."""
 
-    def __init__(self, base: Callable[[str], Raw | None]) -> None:
+    def __init__(self, base: Callable[[str], Raw | None], incarnation: str | None = None) -> None:
         self._base = base
+        self._incarnation = incarnation
         self._ops: dict[str, Ops] = {}
         self._raws: dict[str, Raw] = {}
         self.added: set[str] = set()
@@ -76,11 +78,18 @@ class Draft:
         """The operations for the document as it is now.
 
         ``$edited`` is raised above what this incarnation wrote meanwhile (another process of the same device): else a
-        delete elsewhere that saw only the other write would cover this one too.
+        delete elsewhere that saw only the other write would cover this one too. Where the device goes on as another
+        incarnation since the edits were planned, they are that one's.
         """
+        renamed = {
+            f"{prefix}{self._incarnation}": prefix + incarnation
+            for prefix in ("$edited/", "$deleted/")
+            if self._incarnation not in (None, incarnation)
+        }
         mine = f"$edited/{incarnation}"
         edits: list[Edits] = []
-        for entry_id, ops in self._ops.items():
+        for entry_id, planned in self._ops.items():
+            ops = {renamed.get(key, key): value for key, value in planned.items()}
             values = {key: DELETED if isinstance(value, Gone) else value for key, value in ops.items()}
             if entry_id not in self.added and mine in ops and (stored := engine.read(ENTRIES, entry_id)) is not None:
                 values[mine] = _above(values[mine], stored.get(mine))

@@ -13,6 +13,7 @@ from typing import Any
 
 from vaultsync.crypto.primitives import DEFAULT, Argon2Params
 from vaultsync.store import Connect
+from vaultsync.vault.machine import machine_id
 
 __all__ = ["REAL", "Environment"]
 
@@ -32,6 +33,7 @@ class Environment:
     ``weak_keys``  accept parameters below the published bounds: tests only
     ``python``     the command that runs Python for verifying checkpoints; ``None`` for ``sys.executable``. A frozen
                    application has none and takes no checkpoints, unless it brings an interpreter and says so here
+    ``machine``    names the machine, the same after a restart; "" where nothing does
     ``connect``    opens a database file; ``None`` for the ordinary way (tests put a faulty disk there)
     """
 
@@ -42,6 +44,7 @@ class Environment:
     weak_keys: bool = False
     connect: Connect | None = None
     python: tuple[str, ...] | None = None
+    machine: Callable[[], str] = machine_id
 
     def store_options(self) -> dict[str, Any]:
         return {} if self.connect is None else {"connect": self.connect}

@@ -34,10 +34,12 @@ from vaultsync.vault.checkpoints import remember_parcel
 from vaultsync.vault.covering import Covering
 from vaultsync.vault.ends import Ends
 from vaultsync.vault.environment import Environment
+from vaultsync.vault.grafting import SIDE, Grafts
 from vaultsync.vault.hearing import note_late
 from vaultsync.vault.identity import Identity
+from vaultsync.vault.incarnation import write_mark
 from vaultsync.vault.ledger import Ledger, Transaction
-from vaultsync.vault.parcels import HEARD, SEALED, Incomplete, Parcel, open_parcel, pack_own
+from vaultsync.vault.parcels import HEARD, SEALED, Incomplete, Parcel, held_places, open_parcel, pack_own
 from vaultsync.vault.rosters import Rosters
 from vaultsync.vault.standing import Progress
 
@@ -105,6 +107,9 @@ class Exchange:
         )
         self._merged = merged
         self._progress = progress
+        self._learned = learned
+        self._grafts = Grafts(ledger)
+        self._announcing: list[Entry] = []
         self._core: Core | None = None
         self._news = -1
         self._parcels: dict[str, Parcel] = {}
@@ -126,10 +131,13 @@ class Exchange:
             core = self._exchange_rosters(core, receive_only=receive_only)
             if not receive_only:
                 self._rosters.put_account()
+            self._list(core, stop)
+            if core.own_ahead():
+                self._work_off(core, stop)  # a restored backup: what it had sent is not to be sent as something else
+            if not receive_only:
                 self._pack(core)
                 self._count_sends()
                 self._put_blobs(stop)
-            self._list(core, stop)
             self._work_off(core, stop)
             if self._vanished and self._covering.unseen:  # collected while it was fetched: a checkpoint holds it
                 self._list(core, stop)
@@ -193,6 +201,10 @@ class Exchange:
 
     def _pack(self, core: Core) -> int:
         packed = pack_own(self._ledger, self._identity, self._environment)
+        if packed:
+            write_mark(self._ledger)
+            self._rosters.put(self._announcing)
+            self._announcing = []
         self._tell_sealed(core)
         return packed
 
@@ -204,10 +216,12 @@ class Exchange:
     def _ready_core(self) -> Core:
         """The core of the last pass, or a new one from the store when another process wrote meanwhile."""
         self._ledger.refresh()
-        if self._core is None or self._news != self._ledger.news:
+        same_chain = self._identity.chain.id == self._ledger.actor
+        if self._core is None or self._news != self._ledger.news or not same_chain:
             self._rosters.use(self._load_identity())
             with self._ledger.store.write() as writing:
                 writing.add_remote(self.remote_id)
+            self._grafts.load()
             applied = self._covering.tips()
             with self._ledger.store.read() as reading:
                 self._core = Core(
@@ -217,6 +231,8 @@ class Exchange:
                     roster=self._rosters.chains,
                     outbox=[sent.name for sent in reading.undelivered(self.remote_id) if sent.kind == Kind.CHANGES],
                     quarantined=reading.quarantined_names(),
+                    sides=self._grafts.sides,
+                    former=self._identity.own_chains[:-1],
                 )
             self._news = self._ledger.news
             self._parcels.clear()
@@ -237,13 +253,13 @@ class Exchange:
 
     def _tell_sealed(self, core: Core) -> None:
         """Tell the core of own envelopes it does not know yet: just packed, or by another process."""
-        chain = self._identity.chain.id
-        known = core.tips().get(chain)
-        with self._ledger.store.read() as reading:
-            stored = reading.envelopes(chain, after=known.seq if known else 0)
-            sealed = [(e.name, e.env_id) for e in stored if e.own and e.kind == Kind.CHANGES]
-        for name, env_id in sealed:
-            core.receive(ev.Sealed(name, env_id))
+        known = core.tips()
+        for chain in self._identity.own_chains:
+            with self._ledger.store.read() as reading:
+                stored = reading.envelopes(chain, after=known[chain].seq if chain in known else 0)
+                sealed = [(e.name, e.env_id) for e in stored if e.own and e.kind == Kind.CHANGES]
+            for name, env_id in sealed:
+                core.receive(ev.Sealed(name, env_id))
 
     # ---- attachments ------------------------------------------------------------------------------------------
     def _put_blobs(self, stop: threading.Event | None) -> None:
@@ -360,8 +376,10 @@ class Exchange:
         self._parcels[name] = parcel
         self._pardon(core, self._ends.hear(parcel.statement))
         own = {change.hash for change in parcel.changes}
-        engine = self._ledger.engine
-        deps = {dep for change in parcel.changes for dep in change.deps if dep not in own and not engine.has(dep)}
+        knows = self._grafts.knows
+        deps = {dep for change in parcel.changes for dep in change.deps if dep not in own and not knows(dep)}
+        with self._ledger.store.read() as reading:
+            follows, held = held_places(reading, parcel)
         return ev.Opened(
             name,
             parcel.env_id,
@@ -370,6 +388,8 @@ class Exchange:
             frozenset(deps),
             parcel.body.frontier,
             parcel.group,
+            follows,
+            held,
         )
 
     def _apply(self, core: Core, unit: ev.Unit) -> bool:
@@ -377,13 +397,22 @@ class Exchange:
         parcels = [self._parcels[name] for name in unit.names]
         try:
             with self._ledger.write() as transaction:
-                self._check_sealed(transaction, unit.chain, parcels)
+                if not unit.side:
+                    self._check_sealed(transaction, unit.chain, parcels)
                 changes = [change for parcel in parcels for change in parcel.changes]
-                transaction.apply(changes, actor=unit.chain)
+                identity = self._grafts.take(transaction, self._identity, changes, unit.chain)
+                if unit.side:
+                    self._grafts.beside(transaction, unit.chain, {one.env_id: one.header.seq for one in parcels})
                 for parcel in parcels:
                     header = parcel.header
                     transaction.store.put_envelope(
-                        parcel.name, unit.chain, header.seq, parcel.env_id, header.kind, parcel.data, False
+                        parcel.name,
+                        unit.chain,
+                        header.seq,
+                        parcel.env_id,
+                        SIDE if unit.side else header.kind,
+                        parcel.data,
+                        False,
                     )
                     note_late(transaction, self._identity, parcel)
                     for other in self._others(transaction.store):
@@ -392,9 +421,12 @@ class Exchange:
                 transaction.set_state(HEARD + unit.chain.hex(), str(parcels[-1].body.wall_ms).encode())
                 touched = frozenset(transaction.touches.entries)
         except (Refused, MissingDependencies) as error:
+            self._grafts.load()
             core.receive(ev.Failed(unit.names[0], error))
             return False
         core.receive(ev.Applied(unit.names))
+        if identity is not self._identity:
+            self._began(core, identity)
         for name in unit.names:
             del self._parcels[name]
         self._tally.received += len(unit.names)
@@ -402,6 +434,14 @@ class Exchange:
         self._report_progress()
         self._merged(touched)
         return True
+
+    def _began(self, core: Core, identity: Identity) -> None:
+        """This device goes on as another incarnation: others hear of it before they see anything of it."""
+        new = [entry for entry in identity.roster.log if not self._identity.roster.knows(entry.hash)]
+        self._rosters.use(identity)
+        self._announcing += new
+        self._learned(identity)
+        core.receive(ev.RosterChanged(self._rosters.chains, identity.chain.id))
 
     def _check_sealed(self, transaction: Transaction, chain: bytes, parcels: list[Parcel]) -> None:
         """Raises `StaleEpoch`: neither the key nor what its writer knows of the devices goes back within a chain."""

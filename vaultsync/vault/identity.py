@@ -17,6 +17,7 @@ from vaultsync.crypto.keys import Chain, DeviceKeys, EpochKey
 from vaultsync.crypto.roster import Claim, Roster
 from vaultsync.errors import DamagedStore, MalformedRoster, WrongCode
 from vaultsync.vault.environment import Environment
+from vaultsync.vault.ledger import INCARNATION
 
 __all__ = ["ACCOUNT", "NO_ACCOUNT", "ROSTER", "AccountSlot", "Identity", "Rows"]
 
@@ -75,6 +76,13 @@ class Identity:
     def incarnation(self) -> str:
         """The current chain in hex, as in ``$edited/<incarnation>``."""
         return self.chain.id.hex()
+
+    @property
+    def own_chains(self) -> list[bytes]:
+        """Every chain that this device wrote, the current one last."""
+        member = self.roster.members.get(self.keys.public.id)
+        earlier = [] if member is None else [chain for chain in member.chains if chain != self.chain.id]
+        return [*earlier, self.chain.id]
 
     def epoch_keys(self) -> dict[bytes, EpochKey]:
         """Every epoch key this device reaches, by epoch id."""
@@ -144,6 +152,7 @@ class Identity:
         return {
             IDENTITY: json.dumps(core, sort_keys=True).encode(),
             ACCOUNT: self.account.to_bytes(),
+            INCARNATION: self.chain.id,
             **self.roster_rows(),
         }
 

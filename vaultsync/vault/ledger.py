@@ -13,7 +13,7 @@ import contextlib
 import json
 import struct
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -44,6 +44,9 @@ JOURNAL = "journal"
 SNAPSHOT = "snapshot"
 STATE = "state"
 INDEX = "index"
+
+INCARNATION = "incarnation"
+"""State: the actor under which this device writes now (16 bytes). Any process of the device may begin another."""
 
 
 class GroupMark(NamedTuple):
@@ -105,12 +108,14 @@ class Transaction:
         self._ledger = ledger
         self.store = writing
         self.engine = engine
+        self.actor = ledger.actor
         self.touches = Touches()
         self.changes: list[Change] = []
+        self.replaced = False
 
     def commit(self, edits: Sequence[Edit | Edits]) -> list[Change]:
         """Write edits as changes of this device's incarnation; none when every value is already there."""
-        changes = self.engine.commit(self._ledger.actor, edits)
+        changes = self.engine.commit(self.actor, edits)
         if changes:
             self._record(changes, Origin.OWN, self._ledger.entropy(16) if len(changes) > 1 else None)
             for edit in edits:
@@ -126,6 +131,24 @@ class Transaction:
         self._record(applied.changes, Origin.FOREIGN)
         self.touches.add(applied.touched)
         return applied
+
+    def begin_incarnation(self, actor: bytes) -> None:
+        """From here on this device writes under another actor."""
+        self.set_state(INCARNATION, actor)
+        self.actor = actor
+
+    def replace(self, engine: Engine, written: Sequence[Change] = ()) -> None:
+        """Go on with another document than the journal's: a snapshot of it takes the journal's place. ``written``:
+        changes in it that this device made just now. Raises `EngineFailure`."""
+        self.replaced = True
+        self.engine = engine
+        self._ledger.adopt(engine)
+        # A row of no meaning, gone with the next statement: others see by its number that they have to load anew.
+        self.store.append(self._ledger.entropy(16), 1, self._ledger.entropy(32), b"", Origin.FOREIGN)
+        if not self._ledger.fold(self.store, engine):
+            raise EngineFailure("the document with its branches put right cannot be stored")
+        self._record(written, Origin.OWN)
+        self.touches.everything = True
 
     def set_state(self, name: str, value: bytes | None) -> None:
         """Store a value under a name, sealed (``None`` removes it)."""
@@ -153,7 +176,10 @@ class Ledger:
         self.entropy = environment.entropy
         self.news = 0
         """Counts what other processes committed, as far as `refresh` saw it."""
+        self.settle: Callable[[], None] = lambda: None
+        """Called before edits are planned: the file may have moved since the last ones."""
         self._engine: Engine | None = None
+        self._incarnation = b""
         self._position = 0
         self._touches = Touches(everything=True)
         self._elsewhere = Touches()
@@ -244,6 +270,18 @@ class Ledger:
             if self._engine is not None and not self._engine.dirty:
                 with self.store.read() as reading:
                     self._catch_up(reading)
+                    self._follow(reading)
+
+    def _follow(self, reading: Reading) -> None:
+        """Another process of this device may have begun another incarnation."""
+        sealed = reading.state(INCARNATION)
+        if sealed is not None and sealed != self._incarnation:
+            self.actor = self.unseal_state(INCARNATION, sealed) or self.actor
+            self._incarnation = sealed
+
+    def adopt(self, engine: Engine) -> None:
+        """For a transaction that replaces the document."""
+        self._engine = engine
 
     def take_touches(self) -> Touches:
         """What changed since the last call, and forget it."""
@@ -267,6 +305,7 @@ class Ledger:
                 with self.store.write() as writing:
                     self._check_key(writing)
                     self._catch_up(writing)
+                    self._follow(writing)
                     transaction = Transaction(self, writing, self.engine)
                     yield transaction
                     position = writing.position()
@@ -275,11 +314,17 @@ class Ledger:
                 if transaction is None or not transaction.changes or not self._stored(transaction.changes[-1]):
                     raise
             except BaseException:
-                if transaction is None or transaction.changes or (self._engine is not None and self._engine.dirty):
+                if (
+                    transaction is None
+                    or transaction.changes
+                    or transaction.replaced
+                    or (self._engine is not None and self._engine.dirty)
+                ):
                     self._engine = None  # the engine cannot undo: what was not stored must not be built on
                 raise
             else:
                 self._position = position
+                self.actor = transaction.actor
                 self._touches.update(transaction.touches)
 
     def _stored(self, change: Change) -> bool:
@@ -375,13 +420,20 @@ class Ledger:
                 data, heads = transaction.engine.save(), transaction.engine.heads
                 generation = self._put_snapshot(transaction.store, data)
             with self.store.write() as writing:
-                held = writing.snapshot(generation)
-                if held is None:
-                    return False
-                if not Engine.verify_snapshot(self._opened_snapshot(held), heads):
-                    writing.drop_snapshot(generation)  # the changes stay the truth
-                    return False
-                return writing.confirm_snapshot(generation)
+                return self._confirm(writing, generation, heads)
+
+    def fold(self, writing: Writing, engine: Engine) -> bool:
+        """Put a snapshot of that document in the place of the whole journal, inside the caller's transaction."""
+        return self._confirm(writing, self._put_snapshot(writing, engine.save()), engine.heads)
+
+    def _confirm(self, writing: Writing, generation: int, heads: Sequence[bytes]) -> bool:
+        held = writing.snapshot(generation)
+        if held is None:
+            return False
+        if not Engine.verify_snapshot(self._opened_snapshot(held), heads):
+            writing.drop_snapshot(generation)  # the changes stay the truth
+            return False
+        return writing.confirm_snapshot(generation)
 
     @contextmanager
     def take_over(self, merged: Engine, data: bytes) -> Iterator[Transaction]:

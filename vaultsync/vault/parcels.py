@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from vaultsync import limits
 from vaultsync.crypto import body as bodies
@@ -26,14 +26,14 @@ from vaultsync.vault.environment import Environment
 from vaultsync.vault.identity import Identity
 from vaultsync.vault.ledger import GroupMark, Ledger, OwnChange
 
-__all__ = ["HEARD", "SEALED", "Incomplete", "Parcel", "open_parcel", "pack_own", "tips"]
+__all__ = ["HEARD", "SEALED", "Incomplete", "Parcel", "held_places", "open_parcel", "pack_own", "tips"]
 
 HEARD = "heard/"
 """State, by chain: when its writer sealed the last envelope that was applied here (ms, that device's clock)."""
 SEALED = "sealed/"
 """State, by chain: epoch and roster head of the last envelope that was applied here."""
-STATED = "stated"
-"""State: the frontier as this device's last envelope stated it."""
+STATED = "stated/"
+"""State, by own chain: the frontier as its last envelope stated it."""
 
 
 class Incomplete(Exception):
@@ -120,12 +120,18 @@ def pack_own(ledger: Ledger, identity: Identity, environment: Environment) -> in
 
     Call it as the only pusher of the store. Packing and sealing happen outside the lock that edits wait for.
     """
-    chain = identity.chain.id
+    packed = 0
+    for chain in identity.own_chains:  # what an earlier incarnation left comes first: the next one builds on it
+        packed += _pack_chain(ledger, identity, chain, environment)
+    return packed
+
+
+def _pack_chain(ledger: Ledger, identity: Identity, chain: bytes, environment: Environment) -> int:
     with ledger.store.read() as reading:
         waiting = [ledger.own_change(row) for row in reading.unpacked(chain)]
         last = reading.last_envelope(chain, envelope.Kind.CHANGES)
         frontier = {key: (tip.seq, tip.env_id) for key, tip in tips(reading, identity).items() if key != chain}
-        stated = _stated(ledger.unseal_state(STATED, reading.state(STATED)))
+        stated = _stated(ledger.unseal_state(STATED + chain.hex(), reading.state(STATED + chain.hex())))
     if not waiting:
         return 0
     seq, prev = (last.seq, last.env_id) if last else (0, NO_ENVELOPE)
@@ -161,7 +167,7 @@ def pack_own(ledger: Ledger, identity: Identity, environment: Environment) -> in
                 name, chain, made.header.seq, made.env_id, envelope.Kind.CHANGES, made.data, True
             )
             transaction.store.packed_up_to(chain, change_seq)
-        transaction.set_state(STATED, _stating(frontier))
+        transaction.set_state(STATED + chain.hex(), _stating(frontier))
     return len(sealed)
 
 
@@ -206,6 +212,20 @@ def tips(reading: Reading, identity: Identity) -> dict[bytes, Tip]:
         if last is not None:
             found[chain] = Tip(last.seq, last.env_id)
     return found
+
+
+def held_places(reading: Reading, parcel: Parcel) -> tuple[bool, dict[bytes, frozenset[bytes]]]:
+    """Whether the store holds the envelope that one follows; and by chain of its frontier the first halves of the ids
+    that the store holds in the places named there."""
+    vault, chain, seq, prev = parcel.header.vault_id, parcel.header.chain_id, parcel.header.seq, parcel.header.prev
+    follows = seq == 1 if prev == NO_ENVELOPE else prev[:16] in _held_at(reading, vault, chain, seq - 1)
+    held = {key: _held_at(reading, vault, key, at) for key, (at, _) in parcel.body.frontier.items()}
+    return follows, held
+
+
+def _held_at(reading: Reading, vault: bytes, chain: bytes, seq: int) -> frozenset[bytes]:
+    found = reading.names(f"{names.chain_prefix(vault, chain)}{seq:012d}-")
+    return frozenset(bytes.fromhex(name[-32:]) for name in found)
 
 
 def _stated(data: bytes | None) -> dict[bytes, tuple[int, bytes]]:

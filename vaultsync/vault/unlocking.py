@@ -99,7 +99,7 @@ _loaded: WeakKeyDictionary[Ledger, tuple[object, Identity]] = WeakKeyDictionary(
 
 def discard(path: str | os.PathLike[str]) -> None:
     """Remove a vault file that was made a moment ago and never handed out."""
-    for suffix in ("", "-wal", "-shm", "-lock"):
+    for suffix in ("", "-wal", "-shm", "-lock", "-mark"):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(os.fspath(path) + suffix)
 

@@ -18,6 +18,7 @@ from vaultsync.vault.devices import heard
 from vaultsync.vault.environment import Environment
 from vaultsync.vault.events import Bus, Event, EventKind
 from vaultsync.vault.identity import Identity
+from vaultsync.vault.incarnation import Lair
 from vaultsync.vault.ledger import Ledger
 from vaultsync.vault.picture import Picture
 from vaultsync.vault.provenance import Provenance
@@ -93,6 +94,13 @@ class Works:
             background=background,
         )
         self._seen_news = ledger.news
+        lair = Lair(
+            ledger,
+            load_identity=lambda: unlocking.load_identity(ledger),
+            began=self._learn,
+            machine=environment.machine,
+        )
+        ledger.settle = lair.settle
         if not self.desk.read_only:
             self._announce(last_version, app)
             self._repair_all()
@@ -111,6 +119,8 @@ class Works:
         newest = max(last_version or 0, version)
         if not edits and newest == last_version:
             return
+        if edits:
+            self._ledger.settle()
         with self._ledger.write() as transaction:
             transaction.commit(edits)
             transaction.set_state(LAST_VERSION, str(newest).encode())

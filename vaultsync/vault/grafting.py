@@ -1,0 +1,223 @@
+"""Forked chains in a vault: the document holds what `vaultsync.document.transplant` makes of them.
+
+What was signed is kept beside the document where the document holds something else for it. Most envelopes have nothing
+to do with a fork and go straight in. The others are placed together with everything that a fork concerns; where that
+takes something out of the document again, the document is made anew and takes the place of the journal.
+
+``fork/<hash>``   a change that the document holds another one for: that one's hash, and the change as it was signed
+``grafted``       JSON: the actors that stand for others' in the document, in hex, and whose place they take
+``sides``         JSON, by chain: the envelopes (number, id) of branches that are not the one followed
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from vaultsync.document.changes import Change, OpId, Scalar
+from vaultsync.document.codec import decode_own
+from vaultsync.document.engine import Engine
+from vaultsync.document.transplant import Resolution, Target, resolve
+from vaultsync.errors import MissingDependencies
+from vaultsync.vault.identity import Identity
+from vaultsync.vault.incarnation import renew
+from vaultsync.vault.ledger import Ledger, Transaction
+
+__all__ = ["SIDE", "Grafts", "grafted_actors"]
+
+FORK: Final = "fork/"
+GRAFTED: Final = "grafted"
+SIDES: Final = "sides"
+SIDE: Final = 129
+"""Kind, in the store, of an envelope on a branch that is not followed; on remotes it is one like any other."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Signed:
+    """A change as it was signed, and the hash of what the document holds for it."""
+
+    change: Change
+    image: bytes
+
+
+class _Base:
+    """What lies before every fork. ``beyond`` are the changes that do not."""
+
+    def __init__(self, engine: Engine, beyond: frozenset[bytes]) -> None:
+        self._engine = engine
+        self._beyond = beyond
+
+    def max_op(self, hash: bytes) -> int | None:
+        info = None if hash in self._beyond else self._engine.change_info(hash)
+        return None if info is None else info.max_op
+
+    def value(self, obj: OpId, key: str, op: OpId) -> Scalar:
+        return self._engine.written(obj, key, op)
+
+
+class Grafts:
+    """The forks that one exchange knows. It is the only writer of them while it holds the pusher's lock."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._signed: dict[bytes, _Signed] = {}
+        self.sides: dict[bytes, dict[bytes, int]] = {}
+
+    def load(self) -> None:
+        """From the store."""
+        rows = self._ledger.states(FORK)
+        self._signed = {
+            bytes.fromhex(name.removeprefix(FORK)): _Signed(decode_own(row[32:]), row[:32])
+            for name, row in rows.items()
+        }
+        sides = self._ledger.state(SIDES)
+        self.sides = {
+            bytes.fromhex(chain): {bytes.fromhex(env_id): seq for seq, env_id in places}
+            for chain, places in (json.loads(sides) if sides else {}).items()
+        }
+
+    def knows(self, hash: bytes) -> bool:
+        """Whether a change is in the document, as itself or as something else."""
+        return self._ledger.engine.has(hash) or hash in self._signed
+
+    def take(self, transaction: Transaction, identity: Identity, changes: Sequence[Change], chain: bytes) -> Identity:
+        """Let the changes of one unit in, all or none; who this device is afterwards.
+
+        Raises `Refused` and `MissingDependencies`; what is kept here is not to be relied on then before `load`.
+        """
+        engine = transaction.engine
+        self._published(transaction, chain, changes)
+        fresh = [change for change in changes if not engine.has(change.hash) and change.hash not in self._signed]
+        if self._plain(engine, fresh):
+            transaction.apply(changes if not self._signed else fresh, actor=chain)
+        else:
+            identity = self._graft(transaction, identity, fresh)
+        if self._lost(transaction, identity.chain.id):
+            identity = renew(transaction, identity, self._ledger.entropy)
+        return identity
+
+    def beside(self, transaction: Transaction, chain: bytes, places: Mapping[bytes, int]) -> None:
+        """Note envelopes (id -> number) of a branch that is not followed."""
+        self.sides.setdefault(chain, {}).update(places)
+        rows = {
+            key.hex(): [[seq, env_id.hex()] for env_id, seq in branch.items()] for key, branch in self.sides.items()
+        }
+        transaction.set_state(SIDES, json.dumps(rows).encode())
+
+    # ---- what is to be done -----------------------------------------------------------------------------------
+    def _plain(self, engine: Engine, fresh: Sequence[Change]) -> bool:
+        """Whether these go in as they are, or are refused as they would be without any fork."""
+        coming: set[bytes] = set()
+        contested = {(signed.change.actor, signed.change.seq) for signed in self._signed.values()}
+        for change in fresh:
+            if engine.change_at(change.actor, change.seq) is not None or (change.actor, change.seq) in contested:
+                return False
+            if self._signed and not all(engine.has(dep) or dep in coming for dep in change.deps):
+                return False
+            coming.add(change.hash)
+        return True
+
+    def _published(self, transaction: Transaction, chain: bytes, changes: Sequence[Change]) -> None:
+        """Own changes that come back from a remote are not packed again: a restored backup finds what it had sent."""
+        tip = transaction.store.own_tip(chain)
+        if tip is None or tip.packed == tip.seq:
+            return
+        known = [change.seq for change in changes if transaction.engine.has(change.hash)]
+        if known and max(known) > tip.packed:
+            transaction.store.packed_up_to(chain, min(max(known), tip.seq))
+
+    def _lost(self, transaction: Transaction, chain: bytes) -> bool:
+        """Whether the last change of this incarnation is not the last of its chain in the document."""
+        tip = transaction.store.own_tip(chain)
+        last = transaction.engine.last_seq(chain)
+        if tip is None:
+            return last > 0
+        return last != tip.seq or not transaction.engine.has(tip.hash)
+
+    # ---- doing it ---------------------------------------------------------------------------------------------
+    def _graft(self, transaction: Transaction, identity: Identity, fresh: Sequence[Change]) -> Identity:
+        engine = transaction.engine
+        recalled = self._recall(transaction, fresh)
+        targets: dict[bytes, Target] = {}
+        if recalled:
+            before, identity = identity, renew(transaction, identity, self._ledger.entropy)
+            recalled = recalled if identity is not before else []  # else they are published, as a branch of their own
+            targets = {change.hash: Target(transaction.actor, n) for n, change in enumerate(recalled, 1)}
+        below, above = self._split(engine, fresh)
+        made = {signed.image for signed in self._signed.values()}
+        beyond = {change.hash: change for change in map(decode_own, above)}
+        wire = {hash: change for hash, change in beyond.items() if hash not in made}
+        wire.update((hash, signed.change) for hash, signed in self._signed.items())
+        wire.update((change.hash, change) for change in fresh)
+        found = resolve(wire.values(), _Base(engine, frozenset(beyond)), recalled=targets)
+        self._check(found, fresh)
+        after = {image.hash: image for image in found.images.values()}
+        added = sorted((after[hash] for hash in after.keys() - beyond.keys()), key=_causal)
+        if beyond.keys() <= after.keys():
+            transaction.apply(added)
+        else:
+            kept = [change.chunk for hash, change in beyond.items() if hash in after]
+            renewed = Engine.load(None, [*below, *kept])
+            renewed.apply(added)
+            for tip in transaction.store.own_tips() if recalled else ():
+                transaction.store.packed_up_to(tip.actor, tip.seq)
+            transaction.replace(renewed, [found.images[change.hash] for change in recalled])
+        self._remember(transaction, found, wire, set(targets))
+        return identity
+
+    def _recall(self, transaction: Transaction, fresh: Sequence[Change]) -> list[Change]:
+        """Own changes that were never published, when somebody published others in their place: all there are."""
+        unpacked = [
+            self._ledger.own_change(row).change
+            for tip in transaction.store.own_tips()
+            for row in transaction.store.unpacked(tip.actor)
+        ]
+        places = {(change.actor, change.seq) for change in unpacked}
+        if not any((change.actor, change.seq) in places for change in fresh):
+            return []
+        return sorted(unpacked, key=_causal)
+
+    def _split(self, engine: Engine, fresh: Sequence[Change]) -> tuple[list[bytes], list[bytes]]:
+        """The document's changes before everything that the forks concern, and the rest."""
+        start = min(change.start_op for change in fresh)
+        for change in (*fresh, *(signed.change for signed in self._signed.values())):
+            rival = engine.change_at(change.actor, change.seq)
+            info = None if rival is None else engine.change_info(rival)
+            start = min(start, change.start_op, *(() if info is None else (info.start_op,)))
+        return engine.changes_from(start)
+
+    @staticmethod
+    def _check(found: Resolution, fresh: Sequence[Change]) -> None:
+        coming = {change.hash for change in fresh}
+        for change in fresh:
+            if change.hash in found.refused:
+                raise found.refused[change.hash]
+        missing = {dep for change in fresh for dep in found.waiting.get(change.hash, ()) if dep not in coming}
+        if missing:
+            raise MissingDependencies(tuple(sorted(missing)))
+
+    def _remember(
+        self, transaction: Transaction, found: Resolution, wire: Mapping[bytes, Change], recalled: set[bytes]
+    ) -> None:
+        stored = transaction.state(GRAFTED)
+        actors: dict[str, str] = json.loads(stored) if stored else {}
+        for hash, image in found.images.items():
+            if image.hash == hash or hash in recalled:
+                continue
+            actors[image.actor.hex()] = wire[hash].actor.hex()
+            if hash not in self._signed or self._signed[hash].image != image.hash:
+                self._signed[hash] = _Signed(wire[hash], image.hash)
+                transaction.set_state(FORK + hash.hex(), image.hash + wire[hash].chunk)
+        transaction.set_state(GRAFTED, json.dumps(actors).encode())
+
+
+def grafted_actors(state: Callable[[str], bytes | None]) -> dict[bytes, bytes]:
+    """Actors that stand for others' in the document, and whose place they take."""
+    stored = state(GRAFTED)
+    return {bytes.fromhex(one): bytes.fromhex(of) for one, of in (json.loads(stored) if stored else {}).items()}
+
+
+def _causal(change: Change) -> tuple[int, bytes]:
+    return change.start_op, change.hash
