@@ -10,6 +10,7 @@ from vaultsync.remote.port import Remote
 from vaultsync.schema.kinds import file, flag, instant, items, note, number, secret, tags, text
 from vaultsync.schema.types import EntryType, Field, Schema
 from vaultsync.testing import Clock, environment
+from vaultsync.testing.remotes import LyingRemote
 from vaultsync.testing.vaults import KEY, PASSWORD, scratch_folder
 from vaultsync.vault.vault import Vault
 
@@ -46,6 +47,7 @@ class Installed:
         self.machine = machine
         self.opened = 0
         self.vault: Any = None
+        self.remote = LyingRemote(world.remote)
 
     def _environment(self) -> Any:
         self.opened += 1
@@ -61,7 +63,7 @@ class Installed:
             schema=SCHEMA,
             key=KEY,
             environment=self._environment(),
-            opener=lambda url: self.world.remote,
+            opener=lambda url: self.remote,
             background=False,
         )
         return self.vault
@@ -143,7 +145,7 @@ class World:
         )
         self.code = one.vault.recovery_code
         one.vault.auto_sync = False
-        one.vault.connect("memory://", remote=self.remote)
+        one.vault.connect("memory://", remote=one.remote)
         one.vault.sync()
         return one
 
@@ -158,7 +160,7 @@ class World:
             key=KEY,
             device=name,
             environment=one._environment(),
-            opener=lambda url: self.remote,
+            opener=lambda url: one.remote,
             background=False,
         )
         return one

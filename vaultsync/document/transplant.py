@@ -81,13 +81,15 @@ class Resolution:
 
     ``images``: each of them by its hash, and the change that stands for it in the document (most often itself).
     ``waiting``: those that cannot be placed yet, and the dependencies that are missing. ``refused``: those that no
-    device of ours can have made. ``contested``: actors of which there are several branches.
+    device of ours can have made. ``contested``: actors of which there are several branches. ``versions``: the hashes of
+    everything that stood or stands for one of them, as far as it was looked at.
     """
 
     images: Mapping[bytes, Change]
     waiting: Mapping[bytes, frozenset[bytes]]
     refused: Mapping[bytes, MalformedChange]
     contested: frozenset[bytes]
+    versions: frozenset[bytes]
 
     @property
     def moved(self) -> frozenset[bytes]:
@@ -95,17 +97,24 @@ class Resolution:
         return frozenset(hash for hash, image in self.images.items() if image.hash != hash)
 
 
-def resolve(changes: Iterable[Change], base: Base, *, recalled: Mapping[bytes, Target] | None = None) -> Resolution:
+def resolve(
+    changes: Iterable[Change],
+    base: Base,
+    *,
+    recalled: Mapping[bytes, Target] | None = None,
+    wanted: Collection[bytes] = (),
+) -> Resolution:
     """Place every one of ``changes`` in one document, after or beside ``base``.
 
     ``changes``: all known ones that are not in the base, as their writers made them. ``recalled``: those of them that
-    nobody else has, and how to make them anew; they compete with nobody.
+    nobody else has, and how to make them anew; they compete with nobody. ``wanted``: hashes that others depend on; if
+    they are versions of known changes, they are found.
     """
     world = _World({change.hash: change for change in changes}, base, recalled or {})
     while True:
         known = len(world.versions)
         done = world.place(world.choices())
-        if done.waiting and world.forks():
+        if (done.waiting or not world.versions.keys() >= set(wanted)) and world.forks():
             for choice in world.states():
                 world.place(choice)
         if len(world.versions) == known:
@@ -114,6 +123,7 @@ def resolve(changes: Iterable[Change], base: Base, *, recalled: Mapping[bytes, T
                 {hash: frozenset(missing) for hash, missing in done.waiting.items()},
                 done.refused,
                 frozenset(place.actor for place in world.forks()),
+                frozenset(world.versions),
             )
 
 

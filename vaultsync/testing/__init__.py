@@ -1,7 +1,8 @@
 """What the library's own tests are made of, shipped so that yours can use it too. Nothing in production imports it.
 
 ``memory_vault``  a vault for a test: a real file, no key-derivation cost, gone when closed
-``MemoryRemote``  a remote in memory; ``FaultyRemote`` around any remote loses, delays, repeats and truncates
+``MemoryRemote``  a remote in memory; ``FaultyRemote`` around any remote loses, delays, repeats and truncates;
+                  ``LyingRemote`` withholds, rolls back, and shows each device something else
 ``environment``   seeded clock and randomness, so that what went wrong once goes wrong again
 ``simulate``      devices at several versions share a vault over a faulty remote, checked against the truth
 ``check_lens``    tries a lens of your own on generated values
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
         rehearse,
         write_lock,
     )
-    from vaultsync.testing.remotes import Faults, FaultyRemote, MemoryRemote
+    from vaultsync.testing.remotes import Faults, FaultyRemote, LyingRemote, MemoryRemote
     from vaultsync.testing.seeded import Clock, Entropy, environment
     from vaultsync.testing.simulator import SimulationFailed, simulate
     from vaultsync.testing.vaults import MemoryVault, memory_vault
@@ -36,7 +37,7 @@ _HOMES = {
     "lenses": ("LensBroken", "check_lens"),
     "seeded": ("Clock", "Entropy", "environment"),
     "rehearsal": ("RehearsalFailed", "assert_rehearsed", "check_lock", "rehearse", "write_lock"),
-    "remotes": ("Faults", "FaultyRemote", "MemoryRemote"),
+    "remotes": ("Faults", "FaultyRemote", "LyingRemote", "MemoryRemote"),
     "simulator": ("SimulationFailed", "simulate"),
     "vaults": ("MemoryVault", "memory_vault"),
 }
@@ -64,6 +65,7 @@ __all__ = [
     "Faults",
     "FaultyRemote",
     "LensBroken",
+    "LyingRemote",
     "MemoryRemote",
     "MemoryVault",
     "RehearsalFailed",

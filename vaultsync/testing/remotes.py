@@ -13,7 +13,7 @@ from typing import TypeVar
 from vaultsync.errors import ObjectMissing, RemoteRefused, RemoteUnavailable
 from vaultsync.remote.port import Remote, check_name, check_prefix
 
-__all__ = ["Faults", "FaultyRemote", "MemoryRemote"]
+__all__ = ["Faults", "FaultyRemote", "LyingRemote", "MemoryRemote"]
 
 _TICK_SECONDS = 0.005
 _T = TypeVar("_T")
@@ -90,6 +90,65 @@ class MemoryRemote:
             raise RemoteUnavailable("the remote is away")
         if writing and self.readonly:
             raise RemoteRefused("the remote is read-only")
+
+
+class LyingRemote:
+    """``inner`` as an operator with intentions shows it. One for each device makes it show them different things.
+
+    ``hidden`` are names that are neither listed nor given. Putting one shows it again, unless the remote is
+    ``stubborn``: then it says yes and goes on hiding.
+    """
+
+    def __init__(self, inner: Remote) -> None:
+        self.inner = inner
+        self.hidden: set[str] = set()
+        self.stubborn = False
+
+    def withhold(self, which: Callable[[str], bool]) -> int:
+        """Hide whatever is there now and matches; returns how much that is."""
+        found = {name for name in self.inner.list("") if which(name)} - self.hidden
+        self.hidden |= found
+        return len(found)
+
+    def remember(self) -> frozenset[str]:
+        """What is shown now, for `roll_back`."""
+        return frozenset(self.list(""))
+
+    def roll_back(self, to: frozenset[str]) -> int:
+        """Hide what was not there then; returns how much that is."""
+        return self.withhold(lambda name: name not in to)
+
+    def confess(self) -> None:
+        """Hide nothing any more."""
+        self.hidden.clear()
+        self.stubborn = False
+
+    def put(self, name: str, data: bytes) -> None:
+        """See ``Remote.put``."""
+        self.inner.put(name, data)
+        if not self.stubborn:
+            self.hidden.discard(name)
+
+    def get(self, name: str) -> bytes:
+        """See ``Remote.get``."""
+        if name in self.hidden:
+            raise ObjectMissing(f"no object {name}")
+        return self.inner.get(name)
+
+    def list(self, prefix: str) -> list[str]:
+        """See ``Remote.list``."""
+        return [name for name in self.inner.list(prefix) if name not in self.hidden]
+
+    def delete(self, name: str) -> None:
+        """See ``Remote.delete``."""
+        self.inner.delete(name)
+
+    def wait(self, prefix: str, timeout: float, wake: threading.Event) -> bool:
+        """See ``Remote.wait``."""
+        return self.inner.wait(prefix, timeout, wake)
+
+    def close(self) -> None:
+        """See ``Remote.close``."""
 
 
 @dataclass(frozen=True)

@@ -196,8 +196,12 @@ class Exchange:
         return core
 
     def _work_off(self, core: Core, stop: threading.Event | None) -> None:
-        while decision := core.decide():
-            self._carry_out(core, decision, stop)
+        while True:
+            while decision := core.decide():
+                self._carry_out(core, decision, stop)
+            if not (known := self._grafts.explain(core.missing())):
+                return
+            core.receive(ev.Known(known))
 
     def _pack(self, core: Core) -> int:
         packed = pack_own(self._ledger, self._identity, self._environment)

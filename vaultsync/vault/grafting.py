@@ -63,6 +63,8 @@ class Grafts:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._signed: dict[bytes, _Signed] = {}
+        self._versions: frozenset[bytes] = frozenset()  # of changes, as somebody had them who knew less
+        self._looked: tuple[int, frozenset[bytes]] = 0, frozenset()
         self.sides: dict[bytes, dict[bytes, int]] = {}
 
     def load(self) -> None:
@@ -80,7 +82,19 @@ class Grafts:
 
     def knows(self, hash: bytes) -> bool:
         """Whether a change is in the document, as itself or as something else."""
-        return self._ledger.engine.has(hash) or hash in self._signed
+        return self._ledger.engine.has(hash) or hash in self._signed or hash in self._versions
+
+    def explain(self, missing: frozenset[bytes]) -> list[bytes]:
+        """Of hashes that envelopes wait for those that are known after all, if under other names."""
+        found = [hash for hash in missing if self.knows(hash)]
+        looked = len(self._signed), missing
+        if found or not missing or not self._signed or looked == self._looked:
+            return found
+        self._looked = looked
+        engine = self._ledger.engine
+        wire, beyond = self._concerned(engine, ())
+        self._versions |= resolve(wire.values(), _Base(engine, frozenset(beyond)), wanted=missing).versions
+        return [hash for hash in missing if self.knows(hash)]
 
     def take(self, transaction: Transaction, identity: Identity, changes: Sequence[Change], chain: bytes) -> Identity:
         """Let the changes of one unit in, all or none; who this device is afterwards.
@@ -145,12 +159,7 @@ class Grafts:
             before, identity = identity, renew(transaction, identity, self._ledger.entropy)
             recalled = recalled if identity is not before else []  # else they are published, as a branch of their own
             targets = {change.hash: Target(transaction.actor, n) for n, change in enumerate(recalled, 1)}
-        below, above = self._split(engine, fresh)
-        made = {signed.image for signed in self._signed.values()}
-        beyond = {change.hash: change for change in map(decode_own, above)}
-        wire = {hash: change for hash, change in beyond.items() if hash not in made}
-        wire.update((hash, signed.change) for hash, signed in self._signed.items())
-        wire.update((change.hash, change) for change in fresh)
+        wire, beyond = self._concerned(engine, fresh)
         found = resolve(wire.values(), _Base(engine, frozenset(beyond)), recalled=targets)
         self._check(found, fresh)
         after = {image.hash: image for image in found.images.values()}
@@ -159,7 +168,7 @@ class Grafts:
             transaction.apply(added)
         else:
             kept = [change.chunk for hash, change in beyond.items() if hash in after]
-            renewed = Engine.load(None, [*below, *kept])
+            renewed = Engine.load(None, [*self._split(engine, fresh)[0], *kept])
             renewed.apply(added)
             for tip in transaction.store.own_tips() if recalled else ():
                 transaction.store.packed_up_to(tip.actor, tip.seq)
@@ -179,14 +188,23 @@ class Grafts:
             return []
         return sorted(unpacked, key=_causal)
 
+    def _concerned(self, engine: Engine, fresh: Sequence[Change]) -> tuple[dict[bytes, Change], dict[bytes, Change]]:
+        """By hash: the changes that the forks concern as they were signed, and those in their place in the document."""
+        made = {signed.image for signed in self._signed.values()}
+        beyond = {change.hash: change for change in map(decode_own, self._split(engine, fresh)[1])}
+        wire = {hash: change for hash, change in beyond.items() if hash not in made}
+        wire.update((hash, signed.change) for hash, signed in self._signed.items())
+        wire.update((change.hash, change) for change in fresh)
+        return wire, beyond
+
     def _split(self, engine: Engine, fresh: Sequence[Change]) -> tuple[list[bytes], list[bytes]]:
         """The document's changes before everything that the forks concern, and the rest."""
-        start = min(change.start_op for change in fresh)
+        starts = []
         for change in (*fresh, *(signed.change for signed in self._signed.values())):
             rival = engine.change_at(change.actor, change.seq)
             info = None if rival is None else engine.change_info(rival)
-            start = min(start, change.start_op, *(() if info is None else (info.start_op,)))
-        return engine.changes_from(start)
+            starts += [change.start_op] if info is None else [change.start_op, info.start_op]
+        return engine.changes_from(min(starts))
 
     @staticmethod
     def _check(found: Resolution, fresh: Sequence[Change]) -> None:
