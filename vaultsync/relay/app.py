@@ -31,7 +31,7 @@ from vaultsync.relay.metrics import Metrics, log, log_request
 from vaultsync.relay.newsroom import Newsroom
 from vaultsync.relay.openapi import description
 from vaultsync.relay.requests import Refusal, is_object_name, refuse
-from vaultsync.relay.storage import Cursor, Driver, Outcome, Quota, Replayed, Storage, StorageAway
+from vaultsync.relay.storage import LIST, Cursor, Driver, Outcome, Quota, Replayed, Storage, StorageAway
 from vaultsync.relay.tickets import Tickets
 
 __all__ = ["Relay", "create_app"]
@@ -41,6 +41,7 @@ _SWEEP_SECONDS: Final = 60.0
 _BYTES_PER_CHECK: Final = 4096.0
 _MAILBOX_SECONDS: Final = 25 * 3600
 _MAILBOX_ACCESS_BYTES: Final = 4096
+_NAMES_WITH_NEWS: Final = 100
 _OCTETS: Final = "application/octet-stream"
 _OUTCOMES: Final[dict[Outcome, tuple[int, str, str]]] = {
     Outcome.TAKEN: (409, "taken", "the name already holds something else"),
@@ -79,7 +80,7 @@ class Relay:
         """Opens the database, and closes it when the last request has been answered."""
         try:
             try:
-                secret = await self.storage.start(self.news.tell)
+                secret = await self.storage.start(self._heard)
             except VaultSyncError as error:
                 self.failure = error
                 raise
@@ -96,6 +97,12 @@ class Relay:
         finally:
             await self.storage.close()
             log.info("stopped")
+
+    def _heard(self, told: bytes | None) -> None:
+        if told is None or told.startswith(LIST):
+            self._entrance.forget(told and told.removeprefix(LIST))
+        if told is None or not told.startswith(LIST):
+            self.news.tell(told)
 
     async def _sweep(self) -> None:
         while True:
@@ -128,7 +135,7 @@ class Relay:
         try:
             sent = Access.read(bucket, body)
             for _ in range(5):  # until nobody else changed it meanwhile
-                before = await self._entrance.access(bucket)
+                before = await self._entrance.access(bucket, fresh=True)
                 if before is None and not self.config.new_buckets:
                     refuse(403, "closed", "this relay takes no new buckets")
                 after = sent if before is None else before.merged(sent)
@@ -209,9 +216,9 @@ class Relay:
         while True:
             future = self.news.enter(bucket)
             try:
-                cursor = await self.storage.cursor(bucket)
+                found = await self.storage.news(bucket, since, _NAMES_WITH_NEWS)
                 left = deadline - self._clock()
-                if cursor is None or cursor != since or left <= 0 or self.news.closed:
+                if found is None or found[0] != since or left <= 0 or self.news.closed:
                     break
                 gone = asyncio.ensure_future(_disconnected(request))
                 try:
@@ -222,9 +229,11 @@ class Relay:
                     gone.cancel()
             finally:
                 self.news.leave(bucket, future)
-        if cursor is None:
+        if found is None:
             refuse(*_OUTCOMES[Outcome.NO_BUCKET])
-        return JSONResponse({"cursor": str(cursor), "news": cursor != since})
+        cursor, changes = found
+        said = {"cursor": str(cursor), "news": cursor != since}
+        return JSONResponse(said | ({"added": changes.added, "gone": changes.gone} if changes else {}))
 
     async def account_names(self, request: Request) -> Response:
         """The account slots below a locator, for whoever knows it: a device that joins has no key yet."""

@@ -37,7 +37,9 @@ class Entrance:
         self._config, self._storage, self._now = config, storage, now
         self._by_bucket = Rates(config.bucket_rate, clock)
         self._by_address = Rates(config.address_rate, clock)
-        self._parsed: dict[bytes, tuple[bytes, Access]] = {}
+        self._names = config.known_names
+        self._known: dict[bytes, Access] = {}
+        self._heard = 0
         self._held = 0
         self.tickets: Tickets | None = None
         """Set when the database is open."""
@@ -52,13 +54,15 @@ class Entrance:
     def _host(self, request: Request) -> None:
         host = request.headers.get("host", "").lower()
         name = re.sub(r":[0-9]+$", "", host).strip("[]")
-        if name not in self._config.known_names:
+        if name not in self._names:
             refuse(421, "host", "this relay was not told that it has this name: start it with the names it is known by")
 
     async def member(self, request: Request) -> tuple[bytes, Signed]:
         """The bucket, and the request as signed by one of its members."""
         signed, bucket = self.signed(request), self.bucket(request)
         access = await self.access(bucket)
+        if access is not None and signed.key not in access.members:  # let in through another process a moment ago?
+            access = await self.access(bucket, fresh=True)
         if access is None:
             refuse(*NO_BUCKET)
         if signed.key not in access.members:
@@ -86,17 +90,28 @@ class Entrance:
         """The bucket in the path."""
         return bucket_in(request.path_params["bucket"])
 
-    async def access(self, bucket: bytes) -> Access | None:
-        """As stored. Signatures are verified once a process and state, not once a request."""
-        stored = await self._storage.access(bucket)
-        if stored is None:
-            return None
-        known = self._parsed.get(bucket)
-        if known is None or known[0] != stored:
-            if len(self._parsed) >= _ACCESS_KEPT:
-                self._parsed.clear()
-            known = self._parsed[bucket] = (stored, Access.read(bucket, stored))
-        return known[1]
+    async def access(self, bucket: bytes, *, fresh: bool = False) -> Access | None:
+        """As stored, and verified once; kept until `forget` tells that it changed, here or in another process."""
+        known = None if fresh else self._known.get(bucket)
+        if known is None:
+            heard = self._heard
+            stored = await self._storage.access(bucket)
+            if stored is None:
+                return None
+            known = Access.read(bucket, stored)
+            if heard == self._heard:  # nothing was told while we looked
+                if len(self._known) >= _ACCESS_KEPT:
+                    self._known.clear()
+                self._known[bucket] = known
+        return known
+
+    def forget(self, bucket: bytes | None) -> None:
+        """The list of a bucket changed; None: of any, perhaps."""
+        self._heard += 1
+        if bucket is None:
+            self._known.clear()
+        else:
+            self._known.pop(bucket, None)
 
     async def body(self, request: Request, signed: Signed, most: int) -> bytes:
         """A body in memory, within what all bodies together may take, and not slower than a slow line."""

@@ -88,7 +88,11 @@ def _schemas() -> dict[str, Any]:
             "grants": {"type": "array", "items": grant},
         },
     }
-    return {name: {"type": "object", "required": list(of), "properties": of} for name, of in shapes.items()}
+    made: dict[str, Any] = {
+        name: {"type": "object", "required": list(of), "properties": of} for name, of in shapes.items()
+    }
+    made["News"]["properties"] |= {"added": texts, "gone": texts}  # where they are few
+    return made
 
 
 def description() -> dict[str, Any]:

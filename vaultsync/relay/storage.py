@@ -24,6 +24,8 @@ _MAILBOX: Final = "mailbox/"
 GONE_KEPT: Final = 20_000
 """So many changes of a bucket, or up to twice as many, are remembered with the names they deleted; whoever last listed
 before that gets everything anew."""
+LIST: Final = b"list"
+"""What is told of a bucket when its list of members changed, or it is gone: this, and its id."""
 MAILBOX_OBJECTS: Final = 64
 MAILBOXES: Final = 20
 """Open at once for one bucket. Each lives for a day at most."""
@@ -204,6 +206,7 @@ class Storage:
                 done = session.change(sql, access, bucket, before)
             if not done:
                 raise _Overtaken  # undoes that the request counts as carried out
+            session.tell(LIST + bucket)
 
         try:
             await self._driver.run(job)
@@ -301,24 +304,38 @@ class Storage:
 
     async def changes(self, bucket: bytes, prefix: str, since: Cursor | None) -> Changes | None:
         """Below ``prefix`` ("" or with its slash). None when there is no such bucket."""
-        below, values = ("", ()) if not prefix else (" AND name >= ? AND name < ?", (prefix, prefix[:-1] + "0"))
+        return await self._driver.run(lambda session: self._changes(session, bucket, prefix, since))
 
-        def job(session: Session) -> Changes | None:
+    def _changes(self, session: Session, bucket: bytes, prefix: str, since: Cursor | None) -> Changes | None:
+        below, values = ("", ()) if not prefix else (" AND name >= ? AND name < ?", (prefix, prefix[:-1] + "0"))
+        found = session.rows("SELECT born, at, floor FROM buckets WHERE id = ?", bucket)
+        if not found:
+            return None
+        born, at, floor = found[0]
+        whole = since is None or since.born != born or not floor <= since.at <= at
+        after = 0 if whole or since is None else since.at
+        added, gone = (
+            session.rows(
+                f"SELECT name FROM {table} WHERE bucket = ? AND at > ?{below} ORDER BY name",  # noqa: S608
+                *(bucket, after, *values),
+            )
+            for table in ("objects", "gone")
+        )
+        names = [row[0] for row in added], [] if whole else [row[0] for row in gone]
+        return Changes(Cursor(born, at), whole, *names)
+
+    async def news(self, bucket: bytes, since: Cursor | None, most: int) -> tuple[Cursor, Changes | None] | None:
+        """Where the bucket is now, and what changed since, if that is known and no more than so many names. None when
+        there is no such bucket."""
+
+        def job(session: Session) -> tuple[Cursor, Changes | None] | None:
             found = session.rows("SELECT born, at, floor FROM buckets WHERE id = ?", bucket)
             if not found:
                 return None
             born, at, floor = found[0]
-            whole = since is None or since.born != born or not floor <= since.at <= at
-            after = 0 if whole or since is None else since.at
-            added, gone = (
-                session.rows(
-                    f"SELECT name FROM {table} WHERE bucket = ? AND at > ?{below} ORDER BY name",  # noqa: S608
-                    *(bucket, after, *values),
-                )
-                for table in ("objects", "gone")
-            )
-            names = [row[0] for row in added], [] if whole else [row[0] for row in gone]
-            return Changes(Cursor(born, at), whole, *names)
+            if since is None or since.born != born or not max(floor, at - most) <= since.at < at:
+                return Cursor(born, at), None
+            return Cursor(born, at), self._changes(session, bucket, "", since)
 
         return await self._driver.run(job)
 
@@ -366,7 +383,6 @@ class Storage:
             _spend(session, once)
             if session.rows("SELECT 1 FROM mailboxes WHERE id = ? AND sponsor = ?", mailbox, sponsor):
                 _clear(session, mailbox)
-                session.tell(mailbox)
 
         await self._driver.run(job)
 
@@ -399,3 +415,4 @@ def _spend(session: Session, once: Once) -> None:
 def _clear(session: Session, mailbox: bytes) -> None:
     for table, column in (("objects", "bucket"), ("gone", "bucket"), ("buckets", "id"), ("mailboxes", "id")):
         session.change(f"DELETE FROM {table} WHERE {column} = ?", mailbox)  # noqa: S608
+    session.tell(LIST + mailbox)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -17,7 +17,7 @@ from vaultsync.errors import ObjectMissing, RemoteRefused, RemoteUnavailable
 from vaultsync.limits import MAX_ENVELOPE_BYTES, MAX_LISTING_BYTES
 from vaultsync.remote.port import check_name, check_prefix, is_name
 from vaultsync.remote.relay_link import ADVICE, WHOM, Link, code_of, said_in
-from vaultsync.remote.relay_news import CURSOR, News
+from vaultsync.remote.relay_news import CURSOR, Change, News, within
 from vaultsync.remote.signing import EditedMeanwhile, Membership, Signer, UnknownThere
 from vaultsync.remote.web import Answer, refusal
 
@@ -37,6 +37,12 @@ class _Listing:
         self.lock = threading.Lock()
         self.cursor = ""
         self.names: set[str] = set()
+
+    def take(self, cursor: str, top: str, added: Iterable[str], gone: Iterable[str]) -> None:
+        """What changed, until ``cursor``."""
+        self.names.difference_update(gone)
+        self.names.update(name for name in added if name.startswith(top) and is_name(name))
+        self.cursor = cursor
 
 
 class RelayRemote:
@@ -133,10 +139,10 @@ class RelayRemote:
         """See ``Remote.wait``. News of the whole bucket count, below ``prefix`` or not, deletions too."""
         check_prefix(prefix)
         self._mine.listed = None
-        news = self._news.wait(timeout, wake)
-        if news:
-            self._mine.listed, self._mine.until = set(), self._clock() + _FRESH_SECONDS
-        return news
+        change = self._news.wait(timeout, wake)
+        if change is not None:
+            self._mine.listed, self._mine.until = self._follow(change), self._clock() + _FRESH_SECONDS
+        return change is not None
 
     def close(self) -> None:
         """See ``Remote.close``."""
@@ -203,14 +209,31 @@ class RelayRemote:
             raise RemoteRefused(f"{WHOM} answers to a vault's own devices only: {ADVICE}")
         return self._signer
 
-    def _fetch_news(self, since: str) -> str:
+    def _fetch_news(self, since: str) -> Change:
         doing = "waiting for news"
         query = f"/news?since={since}&seconds={self._poll_seconds:g}"
         answer = self._ask("GET", query, doing, patience=self._poll_seconds + _PATIENCE)
-        cursor = said_in(self._link.expect(answer, doing, 200), doing).get("cursor")
+        said = said_in(self._link.expect(answer, doing, 200), doing)
+        cursor, added, gone = said.get("cursor"), said.get("added"), said.get("gone")
         if not isinstance(cursor, str) or not CURSOR.fullmatch(cursor):
             raise RemoteUnavailable(f"{doing}: {WHOM} answers with something else")
-        return cursor
+        if not _names(added) or not _names(gone):
+            return Change(since, cursor)
+        return Change(since, cursor, added, gone)
+
+    def _follow(self, change: Change) -> set[str]:
+        """Bring listings up to date by what came with news; of which first segments that was possible."""
+        if change.added is None or change.gone is None:
+            return set()
+        with self._lock:
+            listings = list(self._listings.items())
+        followed = set()
+        for top, listing in listings:
+            with listing.lock:
+                if within(listing.cursor, change):
+                    listing.take(change.cursor, top, change.added, change.gone)
+                    followed.add(top)
+        return followed
 
     # ---- listing --------------------------------------------------------------------------------------------------
 
@@ -222,9 +245,7 @@ class RelayRemote:
         cursor, whole, added, gone = self._listed(self._link.expect(answer, "listing", 200))
         if whole:
             listing.names = set()
-        listing.names.difference_update(gone)
-        listing.names.update(name for name in added if is_name(name))
-        listing.cursor = cursor
+        listing.take(cursor, top, added, gone)
 
     def _listed(self, answer: Answer) -> tuple[str, bool, _Names, _Names]:
         said = said_in(self._link.expect(answer, "listing", 200), "listing")

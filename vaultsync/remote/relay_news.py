@@ -1,4 +1,7 @@
-"""Waiting for news of a relay: one request that lasts, in a thread of its own, for each waiter."""
+"""Waiting for news of a relay: one request that lasts, in a thread of its own, for each waiter.
+
+An answer says where the bucket is now and, where that is little, what changed: then nothing has to be listed.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,24 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 from vaultsync.errors import RemoteError, RemoteUnavailable
 
-__all__ = ["CURSOR", "News"]
+__all__ = ["CURSOR", "Change", "News", "within"]
 
 CURSOR: Final = re.compile(r"([0-9a-f]{16})-([0-9]{1,18})")
 _TICK_SECONDS: Final = 0.1
 """How late a waiter notices that it was woken. News are noticed at once."""
+
+
+class Change(NamedTuple):
+    """What changed between two cursors; None for what the relay did not say."""
+
+    since: str
+    cursor: str
+    added: list[str] | None = None
+    gone: list[str] | None = None
 
 
 class _Poll:
@@ -24,7 +36,7 @@ class _Poll:
     def __init__(self, since: str) -> None:
         self.since = since
         self.done = threading.Event()
-        self.cursor = ""
+        self.change: Change | None = None
         self.error: RemoteError | None = None
 
 
@@ -37,15 +49,15 @@ class _Waiter:
 
 
 class News:
-    """``fetch(since)`` asks the relay and answers with its cursor, as late as it can. Thread-safe."""
+    """``fetch(since)`` asks the relay, which answers as late as it can. Thread-safe."""
 
-    def __init__(self, fetch: Callable[[str], str], *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, fetch: Callable[[str], Change], *, clock: Callable[[], float] = time.monotonic) -> None:
         self._fetch, self._clock = fetch, clock
         self._lock = threading.Lock()
         self._waiters: weakref.WeakKeyDictionary[threading.Event, _Waiter] = weakref.WeakKeyDictionary()
 
-    def wait(self, timeout: float, wake: threading.Event) -> bool:
-        """Whether there is something that the waiter, told apart by ``wake``, was not told of. See ``Remote.wait``."""
+    def wait(self, timeout: float, wake: threading.Event) -> Change | None:
+        """What the waiter, told apart by ``wake``, was not told of yet. See ``Remote.wait``."""
         end = self._clock() + timeout
         with self._lock:
             waiter = self._waiters.setdefault(wake, _Waiter())
@@ -55,17 +67,17 @@ class News:
             first = not waiter.cursor  # answered at once, and worth waiting for whatever the timeout
             if not poll.done.wait(_TICK_SECONDS if first else max(0.0, min(_TICK_SECONDS, left))):
                 if left <= 0 and not first:
-                    return False
+                    return None
                 continue
             waiter.poll = None
-            if poll.error is not None:
-                raise poll.error
-            if _later(poll.cursor, waiter.cursor):
-                waiter.cursor = poll.cursor
-                return True
+            if poll.change is None:
+                raise poll.error or RemoteUnavailable("waiting for news: there was no answer")
+            if _later(poll.change.cursor, waiter.cursor):
+                waiter.cursor = poll.change.cursor
+                return poll.change
             if left <= 0:
-                return False
-        return False
+                return None
+        return None
 
     def own(self, cursor: object) -> None:
         """A put of ours moved the cursor: who knew everything before it knows everything after it."""
@@ -86,7 +98,7 @@ class News:
 
     def _ask(self, poll: _Poll) -> None:
         try:
-            poll.cursor = self._fetch(poll.since)
+            poll.change = self._fetch(poll.since)
         except RemoteError as error:
             poll.error = error
         except Exception as error:  # whatever it is, nobody may wait for ever
@@ -101,3 +113,11 @@ def _later(cursor: str, than: str) -> bool:
     if one is None or other is None or one[1] != other[1]:
         return True
     return int(one[2]) > int(other[2])
+
+
+def within(cursor: str, change: Change) -> bool:
+    """Whether somebody who knows everything up to ``cursor`` knows everything once he was told of ``change``."""
+    first, here, last = (CURSOR.fullmatch(one) for one in (change.since, cursor, change.cursor))
+    if first is None or here is None or last is None or not first[1] == here[1] == last[1]:
+        return False
+    return int(first[2]) <= int(here[2]) <= int(last[2])
