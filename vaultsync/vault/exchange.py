@@ -180,6 +180,7 @@ class Exchange:
             core = self._ready_core()
         elif changed:
             core.receive(ev.RosterChanged(self._rosters.chains))
+            self._know_ends(core)
         return core, missing
 
     def exchange_rosters(self) -> Rosters:
@@ -240,9 +241,13 @@ class Exchange:
                 )
             self._news = self._ledger.news
             self._parcels.clear()
-            self._ends.load(self._identity, self._rosters.epochs)
-            self._pardon(self._core, tuple(self._identity.roster.revoked))
+            self._know_ends(self._core)
         return self._core
+
+    def _know_ends(self, core: Core) -> None:
+        """Where ended chains end, by the list of devices as it is now; what envelopes say counts by that list, too."""
+        self._ends.load(self._identity, self._rosters.epochs)
+        self._pardon(core, tuple(self._identity.roster.revoked))
 
     def _pardon(self, core: Core, chains: tuple[bytes, ...]) -> None:
         """Take out of quarantine what is not past the end of its chain any more."""
