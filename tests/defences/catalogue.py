@@ -231,12 +231,6 @@ DEFENCES = [
         "tests/sync",
     ),
     Defence(
-        "names: bytes are those that the name promises",
-        "vault/parcels.py",
-        *_never("env_id[:16] != place.short"),
-        "tests/vault/test_insider.py",
-    ),
-    Defence(
         "tips: changes are signed for one by one",
         "vault/parcels.py",
         "    bodies.verify_tip(sign_public, body.tip, header.vault_id, header.chain_id, last.seq, last.hash)\n",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import vaultsync as vs
 from vaultsync.crypto.primitives import WEAK_FOR_TESTS
+from vaultsync.document.engine import Edit
+from vaultsync.errors import Refused
 from vaultsync.presets.passwords import passwords
 from vaultsync.vault.environment import Environment
 
@@ -99,3 +102,24 @@ def test_refusals(tmp_path: Path) -> None:
             first.attach(document, "late", b"x", field="attachment")
         first.sync()
         assert not list((tmp_path / "remote").rglob("blob/*")), "a refused update keeps no file"
+
+
+def test_a_reference_that_names_other_contents_than_it_says_is_refused(tmp_path: Path) -> None:
+    """An insider's entry: digest and size of one file, place and key of another."""
+    first, second = two(tmp_path)
+    with first, second:
+        entry = first.add("document", title="Passport")
+        real = first.attach(entry, "passport.pdf", SCAN)["attachment"]
+        other = first.attach(first.add("document", title="Other"), "other.pdf", b"other contents")["attachment"]
+        for swapped in (
+            replace(real, id=other.id, key=other.key),
+            replace(real, size=real.size - 1),
+            replace(real, digest=other.digest),
+        ):
+            with first._ledger.write() as transaction:
+                cells = first._desk.schema.types["document"].fields
+                kind = next(field.kind for field in cells if field.name == "attachment")
+                written = kind.write("attachment", {}, swapped, seen=None, new_id=lambda: "x")
+                transaction.commit([Edit("entries", entry.id, key, value) for key, value in written.items()])
+            with pytest.raises(Refused, match="not the one that was attached"):
+                first.read_attachment(entry.id)
