@@ -82,7 +82,12 @@ class Invitation(Secret):
         data = crockford.decode(chars[3:])
         if data is None or len(data) < 4 or p.sha256("invitation", data[:-4])[:4] != data[-4:]:
             raise WrongInvitation("the invitation is misspelt or incomplete: compare it, or scan it again")
-        fields = packing.unpack(data[:-4], max_bytes=limits.MAX_INVITATION_CHARS, error=WrongInvitation)
+        return cls.from_bytes(data[:-4])
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Invitation:
+        """What :meth:`to_bytes` gave. Raises as :meth:`parse`."""
+        fields = packing.unpack(data, max_bytes=limits.MAX_INVITATION_CHARS, error=WrongInvitation)
         if type(fields) is tuple and fields and type(fields[0]) is int and fields[0] > _VERSION:
             raise UpdateRequired("this invitation was made by a newer version")
         if not _SHAPE(fields):

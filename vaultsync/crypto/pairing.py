@@ -24,8 +24,8 @@ the opening, and the proof is not part of the code). The person must compare on 
 after :meth:`Inviter.approve`, the newcomer believes nothing before :meth:`Joiner.confirm`. Then the answer is for the
 keys that were compared, signed by the keys that were compared; the invitation's key alone opens none of it.
 
-No I/O, no clock, no randomness of its own. One process keeps a machine until the pairing is over; an invitation whose
-inviter was closed is void.
+No I/O, no clock, no randomness of its own. The newcomer's machine lives in one process; the sponsor's can be written
+down and gone on with.
 """
 
 from __future__ import annotations
@@ -153,6 +153,31 @@ class Inviter(Party):
     def refuse(self) -> None:
         """The person says that the codes differ, or wants nobody let in any more: the invitation is void."""
         self.stage = Stage.FAILED
+
+    def to_bytes(self) -> bytes:
+        """Everything that another process needs to go on. Secret: to be sealed."""
+        return packing.pack(
+            (
+                self.invitation.to_bytes(),
+                tuple(sorted(self._bodies.items())),
+                tuple(sorted(self._outbox.items())),
+                self.stage.name,
+                self.contested,
+            )
+        )
+
+    @classmethod
+    def from_bytes(cls, data: bytes, keys: DeviceKeys, roster: Roster, *, entropy: p.Entropy) -> Inviter:
+        """What :meth:`to_bytes` gave, of the same device. Raises :class:`UsageError` as the constructor does."""
+        invitation, bodies, outbox, stage, contested = packing.unpack(data, max_bytes=limits.MAX_PAIRING_BYTES * 2)
+        self = cls(Invitation.from_bytes(invitation), keys, roster, entropy=entropy)
+        self._bodies, self._outbox = dict(bodies), dict(outbox)
+        if 3 in self._bodies:
+            _, _, nonce, opening, proof = packing.unpack(self._bodies[3], max_bytes=limits.MAX_SLOT_BYTES)
+            self.claim, self.name = Claim.read((*opening[:2], proof)), opening[2]
+            self._settle(nonce)
+        self.stage, self.contested = Stage[stage], contested
+        return self
 
     def _receipt(self, fields: Any) -> bool:
         if self.stage is not Stage.ANSWERED or self._transcript is None or not p.same(fields[1], self._transcript):

@@ -359,3 +359,7 @@ class Store:
     def pusher_lock(self) -> FileLock:
         """The lock of whoever delivers to remotes: one at a time over all processes, released when its process dies."""
         return FileLock(files.lock_path(self.path))
+
+    def pairing_lock(self) -> FileLock:
+        """The lock of whoever keeps the invitations of this device. It makes a file of its own."""
+        return FileLock(self.path.with_name(self.path.name + "-pairing"))

@@ -50,8 +50,29 @@ class Managing:
         Raises `NotConnected` when the vault has no remote for the two to meet on.
         """
         self._check_open()
-        works = self._works
-        return Pairing(works.ledger, works.syncing, self._environment, valid_minutes=valid_minutes)
+        return self._works.pairings.begin(valid_minutes)
+
+    @property
+    def pending(self) -> tuple[Pairing, ...]:
+        """Devices that ask to be let in: each with `device`, its name, and `code`, six digits that the person compares
+        with those on the device; then `approve` or `refuse`.
+
+        Looks into the mailboxes of every invitation that is not over, those of an earlier run included; a remote that
+        does not answer has nothing to say.
+        """
+        self._check_open()
+        return self._works.pairings.tend()
+
+    def approve(self, request: Pairing, /) -> None:
+        """Let a device of `pending` in: the person says that both show the same digits. Raises as `Pairing.approve`,
+        and `UsageError` for a request that is over."""
+        self._check_open()
+        self._works.pairings.find(request).approve()
+
+    def refuse(self, request: Pairing, /) -> None:
+        """Do not let a device of `pending` in; the invitation is void."""
+        self._check_open()
+        self._works.pairings.find(request).refuse()
 
     def revoke(self, device: DeviceInfo | str, /, *, password: str, code: str) -> Revocation:
         """Remove a device: it cannot read what is written from now on, and nothing it writes is accepted any more.

@@ -47,8 +47,10 @@ from vaultsync.vault.meeting import Meeting
 from vaultsync.vault.parcels import tips
 from vaultsync.vault.syncing import Syncing
 
-__all__ = ["Newcomer", "Pairing", "Stage", "ask_in", "fetch_up_to", "insist"]
+__all__ = ["PAIRING", "Newcomer", "Pairing", "Stage", "ask_in", "fetch_up_to", "insist"]
 
+PAIRING: Final = "pairing/"
+"""Prefix of the names under which running invitations are stored; the mailbox in hex follows."""
 _MOST_MINUTES: Final = 24 * 60
 _WAIT_SECONDS: Final = 2.0
 _RECEIPT: Final = 5
@@ -58,36 +60,70 @@ _TOO_OLD: Final = "the invitation is too old: make a new one"
 
 
 class Pairing:
-    """An invitation, and how far it is. From ``vault.invite()``; thread-safe; void when the vault is closed.
+    """An invitation, and how far it is. From ``vault.invite()``; thread-safe. When the vault is closed, or its process
+    dies, it waits in the store: ``vault.pending`` of the vault that is opened again goes on with it.
 
     Call `poll` every second or so (`wait` sleeps in between). At ``Stage.COMPARING`` show `device` and `code`; when the
     person says that the new device shows the same six digits, `approve`, else `refuse`. Then poll on until
     ``Stage.DONE``: the new device has everything. As a context manager it is closed at the end.
     """
 
-    def __init__(self, ledger: Ledger, syncing: Syncing, environment: Environment, *, valid_minutes: float) -> None:
-        """Raises `NotConnected`, and `UsageError` for times and addresses that do not fit into an invitation."""
+    def __init__(
+        self,
+        ledger: Ledger,
+        syncing: Syncing,
+        environment: Environment,
+        *,
+        valid_minutes: float = 15,
+        stored: bytes | None = None,
+        kept: bool = True,
+    ) -> None:
+        """``stored``: one that is gone on with; ``kept``: whether to store it. Raises `NotConnected`, and `UsageError`
+        for times and addresses that do not fit into an invitation."""
         if not 0 < valid_minutes <= _MOST_MINUTES:
             raise UsageError("an invitation is valid for up to a day: valid_minutes takes up to 1440")
         url, remote = syncing.url, syncing.remote
         if url is None or remote is None:
             raise NotConnected("the two devices meet on the vault's remote: connect the vault to one first")
         identity = unlocking.load_identity(ledger)
-        expires_ms = environment.now_ms() + int(valid_minutes * 60_000)
-        invitation = Invitation.make(
-            url, expires_ms=expires_ms, entropy=environment.entropy, vault_id=identity.vault_id
-        )
-        self._inviter = Inviter(invitation, identity.keys, identity.roster, entropy=environment.entropy)
+        self._approved_ms: int | None = None
+        if stored is None:
+            expires_ms = environment.now_ms() + int(valid_minutes * 60_000)
+            invitation = Invitation.make(
+                url, expires_ms=expires_ms, entropy=environment.entropy, vault_id=identity.vault_id
+            )
+            self._inviter = Inviter(invitation, identity.keys, identity.roster, entropy=environment.entropy)
+        else:
+            approved = int.from_bytes(stored[:8], "big")
+            self._approved_ms = approved or None
+            self._inviter = Inviter.from_bytes(stored[8:], identity.keys, identity.roster, entropy=environment.entropy)
+            invitation = self._inviter.invitation
+        self.name: Final = PAIRING + invitation.mailbox.hex()
+        """Where it is kept in the store."""
         self._meeting = Meeting(remote, invitation)
         self._box = Mailbox(self._meeting.remote, invitation.mailbox)
         self._ledger, self._syncing, self._environment = ledger, syncing, environment
         self._lock = threading.RLock()
-        self._approved_ms: int | None = None
+        self._kept, self._saved = kept, stored
         self._cleared = False
         self.reason = ""
         """Why it failed, for a person; empty while it did not."""
+        self._save()
         with contextlib.suppress(RemoteUnavailable):  # the next poll tries again
             self._meeting.open(environment.now_ms())
+
+    def _save(self) -> None:
+        """Before anything is put that follows from it: another process goes on with the same letters."""
+        now = (self._approved_ms or 0).to_bytes(8, "big") + self._inviter.to_bytes()
+        if self._kept and now != self._saved:
+            with self._ledger.write() as transaction:
+                transaction.set_state(self.name, now)
+            self._saved = now
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing is left to do for it, here or on the remote."""
+        return self._cleared
 
     # ---- seeing -----------------------------------------------------------------------------------------------
     @property
@@ -146,6 +182,7 @@ class Pairing:
                     self._meeting.open(self._environment.now_ms())
                     self._box.look((1, 3, _RECEIPT))
                     self._box.read(lambda data: self._inviter.receive(data, now_ms=self._environment.now_ms()))
+                    self._save()
                     self._box.put(self._inviter.outbox)
             except UnknownThere as error:
                 raise self._meeting.lost(error) from None
@@ -172,10 +209,12 @@ class Pairing:
                 raise UsageError("no device waits to be let in")
             self._check_time()
             now = self._approved_ms = self._approved_ms or self._environment.now_ms()
+            self._save()
             self._add(claim)
             self._syncing.relearn()
             self._syncing.run()
             self._inviter.approve(self._welcome(), now_ms=now)
+            self._save()
             with contextlib.suppress(RemoteError):  # the next poll puts it
                 self._box.put(self._inviter.outbox)
 
@@ -215,6 +254,7 @@ class Pairing:
                 raise UsageError("the device was let in already: it is one of the vault's devices now")
             if self.stage is not Stage.FAILED:
                 self._inviter.refuse()
+                self._save()
                 self.reason = "refused on this device"
             with contextlib.suppress(RemoteError):  # the next poll tries again
                 self._clear()
@@ -245,6 +285,9 @@ class Pairing:
                 self._meeting.end()
         self._meeting.close()
         self._cleared = True
+        if self._kept:
+            with self._ledger.write() as transaction:
+                transaction.set_state(self.name, None)
 
 
 # ---- the newcomer -------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from vaultsync.vault.events import Bus, Event, EventKind
 from vaultsync.vault.identity import Identity
 from vaultsync.vault.incarnation import Lair
 from vaultsync.vault.ledger import Ledger
+from vaultsync.vault.pairings import Pairings
 from vaultsync.vault.picture import Picture
 from vaultsync.vault.provenance import Provenance
 from vaultsync.vault.standing import Heard
@@ -93,6 +94,7 @@ class Works:
             opener=opener,
             background=background,
         )
+        self.pairings = Pairings(ledger, self.syncing, environment)
         self._seen_news = ledger.news
         lair = Lair(
             ledger,
@@ -189,6 +191,7 @@ class Works:
             return
         self.closed = True
         self.syncing.close()
+        self.pairings.close()
         with contextlib.suppress(StoreError):  # only makes the next opening quicker; everything is in the journal
             self._ledger.snapshot()
         self._ledger.close()
