@@ -42,3 +42,13 @@ def test_older_cells_that_are_written_again_stay_where_the_later_edit_puts_them(
     draft.change("E", {"$lens/first": "m1", "name": "Ann Lee"})
     draft.change("E", {"$lens/first": "m2", "name": "Ann Li"})
     assert written(draft, "E") == [("$lens/first", "m2"), ("name", "Ann Li")]
+
+
+def test_what_was_read_of_a_new_entry_stays_as_it_was_when_the_draft_goes_on() -> None:
+    draft = Draft(lambda entry: None)
+    draft.create("E", {"title": "a", "url": "u"})
+    read = draft.raw("E")
+    draft.change("E", {"url": GONE, "title": "b"})
+    assert read == {"title": "a", "url": "u"}
+    assert draft.raw("E") == {"title": "b"}
+    assert written(draft, "E") == [("url", GONE), ("title", "b")]

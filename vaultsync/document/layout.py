@@ -51,13 +51,14 @@ class Place(NamedTuple):
 
 # ---- ids of entries ---------------------------------------------------------------------------------------------
 _ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base 32
+_PAIRS: Final = [first + second for first in _ALPHABET for second in _ALPHABET]
 _ULID: Final = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")
 
 
 def new_ulid(now_ms: int, entropy: Callable[[int], bytes]) -> str:
     """A new entry id: 48 bits of time (ms), 80 random bits, as 26 characters. Not monotonic within a millisecond."""
     number = (max(0, now_ms) & (1 << 48) - 1) << 80 | int.from_bytes(entropy(10))
-    return "".join([_ALPHABET[number >> shift & 31] for shift in range(125, -1, -5)])
+    return "".join([_PAIRS[number >> shift & 1023] for shift in range(120, -1, -10)])
 
 
 def is_entry_id(text: str) -> bool:

@@ -89,21 +89,23 @@ class _Row(NamedTuple):
     preds: tuple[tuple[int, int], ...]  # (how it is named, how many operations ago)
 
 
-def pack(chunks: Sequence[bytes]) -> bytes:
+def pack(given: Sequence[bytes | Change]) -> bytes:
     """Changes of one actor in the order of their chain, as one string of bytes; ``unpack`` gives the same chunks.
 
-    Whatever else ``chunks`` may be comes back the same too, only not smaller.
+    ``given``: chunks, or changes that were decoded already. Whatever else chunks may be comes back the same too, only
+    not smaller.
     """
+    chunks = [each.chunk if isinstance(each, Change) else each for each in given]
     plain = bytes((_PLAIN,)) + b"".join([to_unsigned(len(chunk)) + chunk for chunk in chunks])
     if len(chunks) < 2:
         return plain
     try:
-        changes = [decode_own(chunk) for chunk in chunks]
+        changes = [each if isinstance(each, Change) else decode_own(each) for each in given]
         if sum(len(change.ops) for change in changes) > MAX_OPS_PER_PACK:
             return plain
         packed = _Packer(changes).joined()
         size = sum(map(len, chunks))
-        if len(packed) < len(plain) and [c.chunk for c in unpack_changes(packed, max_bytes=size)] == list(chunks):
+        if len(packed) < len(plain) and [c.chunk for c in unpack_changes(packed, max_bytes=size)] == chunks:
             return packed
     except MalformedChange:
         pass

@@ -7,7 +7,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import Any
 
 from vaultsync.errors import DamagedStore, StoreBusy, StoreFailed
@@ -53,6 +54,7 @@ COUNTED = (
 )
 """Tables whose rows the tally counts."""
 _NAMES = tuple(field.name for field in fields(Tally))
+_numbers = attrgetter(*_NAMES)
 _READ_TALLY = f"SELECT {', '.join(_NAMES)}, crc FROM tally WHERE id = 1"  # noqa: S608 (our own column names)
 _WRITE_TALLY = f"UPDATE tally SET {', '.join(f'{name} = ?' for name in _NAMES)}, crc = ? WHERE id = 1"  # noqa: S608
 
@@ -136,16 +138,24 @@ class Changes(Rows):
 
     def _write(self, doing: str, sql: str, *parameters: SqlValue) -> int:
         """Run a statement that changes rows; returns how many."""
-        self.changed = True
+        self._change(doing, sql, *parameters)
         try:
-            self._rows(doing, sql, *parameters)
             return int(self._rows(doing, "SELECT changes()")[0][0])
         except BaseException:
             self._broken = True
             raise
 
+    def _change(self, doing: str, sql: str, *parameters: SqlValue) -> None:
+        """The same where how many is known."""
+        self.changed = True
+        try:
+            self._rows(doing, sql, *parameters)
+        except BaseException:
+            self._broken = True
+            raise
+
     def _insert(self, table: str, doing: str, sql: str, *parameters: SqlValue) -> None:
-        self._write(doing, sql, *parameters)
+        self._change(doing, sql, *parameters)  # a plain INSERT that did not fail has added its row
         self._count(table, 1)
 
     def _delete(self, table: str, doing: str, sql: str, *parameters: SqlValue) -> int:
@@ -162,6 +172,6 @@ class Changes(Rows):
             raise StoreFailed(f"{self._database.path.name}: nothing was stored: a step of this write failed")
         if self.changed:
             self._tally.commits += 1
-            values = astuple(self._tally)
+            values = _numbers(self._tally)
             if self._write("storing", _WRITE_TALLY, *values, checksum("tally", *values)) != 1:
                 raise self._damaged("storing")

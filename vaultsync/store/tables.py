@@ -79,16 +79,18 @@ def checksum(*parts: object) -> int:
     Not a defence against anyone (the seals are): it lets the store itself tell a damaged row, and a row of another
     table, from what was written, also in the columns and tables that are not sealed.
     """
-    crc = 0
+    pieces: list[bytes] = []
     for part in parts:
         if isinstance(part, bytes):
-            crc = crc32(part, crc32(b"b%d:" % len(part), crc))
+            pieces += (b"b%d:" % len(part), part)
         elif isinstance(part, str):
             data = part.encode("utf-8", "surrogatepass")
-            crc = crc32(data, crc32(b"s%d:" % len(data), crc))
+            pieces += (b"s%d:" % len(data), data)
+        elif type(part) is int:
+            pieces.append(b"int%d;" % part)
         else:
-            crc = crc32(f"{type(part).__name__}{part};".encode(), crc)
-    return crc
+            pieces.append(f"{type(part).__name__}{part};".encode())
+    return crc32(b"".join(pieces))
 
 
 def build(database: Database) -> None:

@@ -8,6 +8,7 @@ applied on top of those, key by key, as a concurrent edit would be.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import cast
 
 from vaultsync.document.engine import DELETED, Deleted, Edits, Engine
 from vaultsync.document.layout import ENTRIES
@@ -49,7 +50,7 @@ class Draft:
         """A new entry."""
         self.added.add(entry_id)
         self._ops[entry_id] = ops
-        self._raws[entry_id] = {key: value for key, value in ops.items() if value is not GONE}
+        self._raws[entry_id] = _stored(ops)
 
     def change(self, entry_id: str, ops: Ops) -> None:
         """Planned operations on an entry; a later one on the same key replaces an earlier one and takes a later
@@ -58,7 +59,7 @@ class Draft:
             self._merge(entry_id, self.raw(entry_id), ops)
 
     def _merge(self, entry_id: str, raw: Raw, ops: Ops) -> None:
-        mine = self._ops.setdefault(entry_id, {})
+        mine = self._ops[entry_id] = dict(self._ops.get(entry_id, ()))  # what was handed out before stays as it is
         after: dict[str, Scalar] = dict(raw)
         for key, value in _with_older_cells(ops, mine).items():
             mine.pop(key, None)
@@ -89,6 +90,9 @@ class Draft:
         mine = f"$edited/{incarnation}"
         edits: list[Edits] = []
         for entry_id, planned in self._ops.items():
+            if entry_id in self.added and planned is self._raws[entry_id] and not renamed:
+                edits.append(Edits(ENTRIES, entry_id, self._raws[entry_id]))  # an import: nothing is copied
+                continue
             ops = {renamed.get(key, key): value for key, value in planned.items()}
             values = {key: DELETED if isinstance(value, Gone) else value for key, value in ops.items()}
             if entry_id not in self.added and mine in ops and (stored := engine.read(ENTRIES, entry_id)) is not None:
@@ -113,6 +117,13 @@ def _with_older_cells(ops: Ops, before: Ops) -> Ops:
                 if later not in ops:
                     out[later] = before[later]
     return out
+
+
+def _stored(ops: Ops) -> Raw:
+    """What the operations make of an entry that was not there: the same mapping, if nothing in it is a removal."""
+    if GONE in ops.values():
+        return {key: value for key, value in ops.items() if value is not GONE}
+    return cast("Raw", ops)
 
 
 def _above(planned: Scalar | Deleted, stored: Scalar) -> Scalar | Deleted:

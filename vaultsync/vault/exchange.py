@@ -7,7 +7,7 @@ what was packed is stored, and the next pass goes on from there. Nothing here ho
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from vaultsync.crypto.envelope import Kind
@@ -136,8 +136,7 @@ class Exchange:
                 self._work_off(core, stop)  # a restored backup: what it had sent is not to be sent as something else
             if not receive_only:
                 self._pack(core)
-                self._count_sends()
-                self._put_blobs(stop)
+                self._put_blobs(self._count_sends(), stop)
             self._work_off(core, stop)
             if self._vanished and self._covering.unseen:  # collected while it was fetched: a checkpoint holds it
                 self._list(core, stop)
@@ -271,10 +270,8 @@ class Exchange:
                 core.receive(ev.Sealed(name, env_id))
 
     # ---- attachments ------------------------------------------------------------------------------------------
-    def _put_blobs(self, stop: threading.Event | None) -> None:
+    def _put_blobs(self, waiting: Iterable[str], stop: threading.Event | None) -> None:
         """Attachments before the envelopes that refer to them: whoever learns of one can fetch it."""
-        with self._ledger.store.read() as reading:
-            waiting = [sent.name for sent in reading.undelivered(self.remote_id) if sent.kind == BLOB]
         for name in waiting:
             _check(stop)
             with self._ledger.store.read() as reading:
@@ -286,11 +283,16 @@ class Exchange:
                 self._tally.blobs += 1
                 self._report_progress()
 
-    def _count_sends(self) -> None:
-        """What this pass has to send, as far as it is known before anything was received."""
+    def _count_sends(self) -> list[str]:
+        """What this pass has to send, as far as it is known before anything was received; the names of attachments."""
+        blobs, sizes = [], []
         with self._ledger.store.read() as reading:
-            sizes = [len(waiting.data) for waiting in reading.undelivered(self.remote_id)]
+            for waiting in reading.undelivered(self.remote_id):
+                sizes.append(len(waiting.data))
+                if waiting.kind == BLOB:
+                    blobs.append(waiting.name)
         self._tally.to_send, self._tally.bytes_to_send = len(sizes), sum(sizes)
+        return blobs
 
     def _put(self, name: str, data: bytes) -> None:
         self.remote.put(name, data)

@@ -129,11 +129,11 @@ def pack_own(ledger: Ledger, identity: Identity, environment: Environment) -> in
 def _pack_chain(ledger: Ledger, identity: Identity, chain: bytes, environment: Environment) -> int:
     with ledger.store.read() as reading:
         waiting = [ledger.own_change(row) for row in reading.unpacked(chain)]
+        if not waiting:
+            return 0
         last = reading.last_envelope(chain, envelope.Kind.CHANGES)
         frontier = {key: (tip.seq, tip.env_id) for key, tip in tips(reading, identity).items() if key != chain}
         stated = _stated(ledger.unseal_state(STATED + chain.hex(), reading.state(STATED + chain.hex())))
-    if not waiting:
-        return 0
     seq, prev = (last.seq, last.env_id) if last else (0, NO_ENVELOPE)
     epoch = identity.epoch_keys().get(identity.roster.epoch)
     if epoch is None:
@@ -147,7 +147,7 @@ def _pack_chain(ledger: Ledger, identity: Identity, chain: bytes, environment: E
             frontier={key: tip for key, tip in frontier.items() if stated.get(key) != tip},
             frontier_digest=bodies.frontier_digest(frontier),
             count=len(changes),
-            changes=pack([change.chunk for change in changes]),
+            changes=pack(changes),
             tip=bodies.sign_tip(identity.keys, identity.vault_id, chain, changes[-1].seq, changes[-1].hash),
             wall_ms=max(0, environment.now_ms()),
             group=part.group,
