@@ -23,6 +23,7 @@ NOTE = vs.EntryType("note", label="Note", fields=[vs.Field("title", vs.text), vs
 SCHEMA = vs.Schema("notes-example", version=1, types=[NOTE])
 HELP = "n new  e rename  a append a line  d delete  arrows choose  q quit"
 FRESH_SECONDS = 3.0
+REPAINT_SECONDS = 20.0  # "for 3 minutes" goes on by itself
 
 
 class App:
@@ -59,8 +60,10 @@ class App:
             style = curses.A_BOLD | curses.A_REVERSE if note.id == self.chosen else curses.A_NORMAL
             line(screen, 1 + row, 0, left, f"{mark}{note.get('title') or '(no title)'}", style)
         body = str(notes[at].get("body") or "").splitlines() if notes else ["No notes yet: press n."]
+        for row in range(rows):
+            line(screen, 1 + row, left, 3, "│", curses.A_DIM)
         for row, text in enumerate(body[-rows:]):
-            line(screen, 1 + row, left + 1, width - left - 1, text)
+            line(screen, 1 + row, left + 2, width - left - 2, text)
         line(screen, height - 2, 0, width, str(self.vault.status), curses.A_DIM)
         line(screen, height - 1, 0, width, HELP)
         screen.refresh()
@@ -92,14 +95,15 @@ class App:
         curses.use_default_colors()
         curses.curs_set(0)
         screen.timeout(50)
-        going = True
+        going, painted = True, 0.0
         while going:
             now = time.monotonic()
             for entry_id in [entry_id for entry_id, until in self.fresh.items() if until < now]:
                 del self.fresh[entry_id]
                 self.dirty.set()
-            if self.dirty.is_set():
+            if self.dirty.is_set() or now - painted > REPAINT_SECONDS:
                 self.dirty.clear()
+                painted = now
                 self.paint(screen)
             try:
                 going = self.press(screen, screen.get_wch())

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from tests.crypto.given import Seeded
-from vaultsync.crypto.keys import DeviceKeys
+from vaultsync.crypto.keys import DeviceKeys, EpochKey
 from vaultsync.crypto.moving import Notice, open_notice, seal_notice, write_notice
 from vaultsync.errors import BadSeal, BadSignature, MalformedEnvelope, UnknownChain, UpdateRequired, UsageError
 
 KEYS = DeviceKeys.generate(Seeded(1))
-VAULT, ROSTER_KEY = b"v" * 16, b"r" * 32
+VAULT, EPOCH = b"v" * 16, EpochKey(b"e" * 32)
 URL = "s3://bücket/ann?region=eu"
 
 
@@ -18,8 +18,8 @@ def notice(n: int = 1, keys: DeviceKeys = KEYS) -> Notice:
     return write_notice(keys, VAULT, n=n, url=URL, now_ms=5)
 
 
-def sealed(one: Notice, **other: bytes) -> bytes:
-    return seal_notice(one, **{"vault_id": VAULT, "roster_key": ROSTER_KEY} | other)
+def sealed(one: Notice, *, vault_id: bytes = VAULT, epoch: EpochKey = EPOCH) -> bytes:
+    return seal_notice(one, vault_id=vault_id, epoch=epoch)
 
 
 def sign_public(author: bytes) -> bytes:
@@ -28,10 +28,9 @@ def sign_public(author: bytes) -> bytes:
     return KEYS.public.sign
 
 
-def opened(data: bytes, hash: bytes, **other: bytes) -> Notice:
-    return open_notice(
-        data, **{"vault_id": VAULT, "roster_key": ROSTER_KEY} | other, hash=hash, sign_public=sign_public
-    )
+def opened(data: bytes, hash: bytes, *, vault_id: bytes = VAULT, epochs: tuple[EpochKey, ...] = (EPOCH,)) -> Notice:
+    known = {epoch.id: epoch for epoch in epochs}
+    return open_notice(data, vault_id=vault_id, epochs=known, hash=hash, sign_public=sign_public)
 
 
 def test_there_and_back() -> None:
@@ -59,9 +58,10 @@ def test_every_changed_byte_is_noticed() -> None:
 
 def test_it_belongs_to_one_vault_and_one_name() -> None:
     one, two = notice(1), notice(2)
-    for wrong in ({"vault_id": b"w" * 16}, {"roster_key": b"s" * 32}):
-        with pytest.raises(BadSeal):
-            opened(sealed(one), one.hash, **wrong)
+    with pytest.raises(BadSeal):
+        opened(sealed(one), one.hash, vault_id=b"w" * 16)
+    with pytest.raises(BadSeal, match="not known here"):  # who was removed before
+        opened(sealed(one), one.hash, epochs=(EpochKey(b"f" * 32),))
     with pytest.raises(BadSeal):
         opened(sealed(one), two.hash)
 
@@ -71,11 +71,11 @@ def test_only_members_are_believed() -> None:
     one = notice(keys=stranger)
     with pytest.raises(UnknownChain):
         opened(sealed(one), one.hash)
-    with pytest.raises(BadSignature):  # who knows the roster key (a removed device does) and names a member
+    with pytest.raises(BadSignature):  # and names a member
         open_notice(
             sealed(one),
             vault_id=VAULT,
-            roster_key=ROSTER_KEY,
+            epochs={EPOCH.id: EPOCH},
             hash=one.hash,
             sign_public=lambda author: KEYS.public.sign,
         )

@@ -215,21 +215,22 @@ def test_an_old_place_that_is_away_gets_its_notice_later(world: World) -> None:
 
 
 def test_who_is_no_device_of_the_vault_moves_nobody(world: World) -> None:
-    """A removed device knows the key that notices are sealed under, and the number that would count."""
+    """Even with the key that notices are sealed under, and the number that would count."""
     laptop = world.create("old")
     phone = world.join("phone", "old")
-    identity = replace(laptop._works.identity, keys=DeviceKeys.generate(environment("thief").entropy))
-    notice = moving.announce(laptop._ledger, identity, environment("t"), world.url("trap"))
+    member = laptop._works.identity
+    thief = replace(member, keys=DeviceKeys.generate(environment("thief").entropy))
+    notice = moving.announce(laptop._ledger, thief, environment("t"), world.url("trap"))
     old, trap = FolderRemote(world.path / "old"), FolderRemote(world.path / "trap", create=True)
-    old.put(*moving._sealed(identity, notice))
+    old.put(*moving._sealed(member, notice))
     for name in world.names("old"):
         trap.put(name, old.get(name))
     for vault in (laptop, phone, phone):
         vault.sync()
     assert {vault.status.remote for vault in (laptop, phone)} == {world.url("old")}
     assert laptop.status.moved_to is None
-    own = moving.announce(laptop._ledger, laptop._works.identity, environment("t"), world.url("trap"))
-    old.put(*moving._sealed(laptop._works.identity, own))
+    own = moving.announce(laptop._ledger, member, environment("t"), world.url("trap"))
+    old.put(*moving._sealed(member, own))
     phone.sync()
     assert phone.status.remote == world.url("trap"), "the same by a member is followed"
 

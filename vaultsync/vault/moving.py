@@ -17,7 +17,16 @@ from vaultsync.crypto import envelope
 from vaultsync.crypto.blob import blob_id
 from vaultsync.crypto.moving import Notice, open_notice, seal_notice, write_notice
 from vaultsync.crypto.roster_entry import open_entry
-from vaultsync.errors import ObjectMissing, Refused, RemoteError, UnknownChain, UpdateRequired, UsageError, VaultClosed
+from vaultsync.errors import (
+    ObjectMissing,
+    Refused,
+    RemoteError,
+    RemoteRefused,
+    UnknownChain,
+    UpdateRequired,
+    UsageError,
+    VaultClosed,
+)
 from vaultsync.remote import Remote
 from vaultsync.sync import names
 from vaultsync.vault.environment import Environment
@@ -68,7 +77,11 @@ def note(transaction: Transaction, notice: Notice) -> None:
 
 def _sealed(identity: Identity, notice: Notice) -> tuple[str, bytes]:
     name = names.moved_name(identity.vault_id, notice.n, notice.hash)
-    return name, seal_notice(notice, vault_id=identity.vault_id, roster_key=identity.roster_key)
+    epochs = identity.epoch_keys()
+    newest = epochs.get(identity.roster.epoch)
+    if newest is None:
+        raise RemoteRefused("another device has to sync once before this one can move the vault: a key is awaited")
+    return name, seal_notice(notice, vault_id=identity.vault_id, epoch=newest)
 
 
 def find_notice(remote: Remote, identity: Identity, after: tuple[int, bytes]) -> Notice | None:
@@ -100,7 +113,7 @@ def _read(remote: Remote, identity: Identity, n: int, digest: bytes) -> Notice |
         notice = open_notice(
             remote.get(names.moved_name(identity.vault_id, n, digest)),
             vault_id=identity.vault_id,
-            roster_key=identity.roster_key,
+            epochs=identity.epoch_keys(),
             hash=digest,
             sign_public=sign_public,
         )

@@ -9,7 +9,7 @@ from vaultsync.crypto.moving import Notice
 from vaultsync.sync.report import Finding
 from vaultsync.vault.identity import Identity
 from vaultsync.vault.links import Link
-from vaultsync.vault.standing import Heard, MirrorStatus, State, Status
+from vaultsync.vault.standing import Heard, MirrorStatus, State, Status, shown
 from vaultsync.vault.syncsettings import SyncSettings
 
 __all__ = ["Standing", "outlook"]
@@ -56,7 +56,7 @@ def outlook(
         state, since = best.state, best.since_ms
     if elsewhere is not None:
         state = State.MOVED
-        message = f"this vault moved to {elsewhere[0].url}, where it cannot be reached: {elsewhere[1]}"
+        message = f"this vault moved to {shown(elsewhere[0].url)}, where it cannot be reached: {elsewhere[1]}"
     report = best.link.report if best is not None else None
     return Status(
         _overruled(identity, state),

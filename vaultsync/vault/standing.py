@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
 
 from vaultsync.sync.report import Finding, Waiting
 
-__all__ = ["Heard", "MirrorStatus", "Progress", "State", "Status", "ago"]
+__all__ = ["Heard", "MirrorStatus", "Progress", "State", "Status", "ago", "shown"]
 
 _UNITS: Final = ((86_400, "day"), (3_600, "hour"), (60, "minute"))
 _CENTURY_SECONDS: Final = 36_525 * 86_400
@@ -113,13 +114,13 @@ class Status:
         since = ago(self.since_ms, self.taken_ms)
         parts = [f"{self.state.value}{f' for {since}' if since else ''}"]
         if self.remote:
-            parts[0] += f" with {self.remote}"
+            parts[0] += f" with {shown(self.remote)}"
         if self.pending:
             parts.append(f"{self.pending:,} to send")
         if self.state is not State.UP_TO_DATE and (last := ago(self.last_sync_ms, self.taken_ms)):
             parts.append(f"last synced {last} ago")
         parts += [f"waiting for {one.reason.value}" for one in self.waiting[:1]]
-        parts += [f"mirror {one.remote}: {one.state.value}" for one in self.mirrors]
+        parts += [f"mirror {shown(one.remote)}: {one.state.value}" for one in self.mirrors]
         if self.message:
             parts.append(self.message)
         return ", ".join(parts)
@@ -144,6 +145,11 @@ class Status:
             [device.id for device in self.devices],
             mirrors,
         )
+
+
+def shown(url: str) -> str:
+    """An address for a person to read: a password in it is masked."""
+    return re.sub(r"//([^/@:]*):[^/@]*@", r"//\1:…@", url)
 
 
 def ago(then_ms: int | None, now_ms: int) -> str:
