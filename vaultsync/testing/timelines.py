@@ -40,6 +40,7 @@ __all__ = [
     "invent_timeline",
     "rehearse_timeline",
     "timelines",
+    "vault_histories",
 ]
 
 PLATFORMS: Final = ("linux", "ios")
@@ -126,6 +127,23 @@ def rehearse_timeline(seed: int | str, histories: int = 5, *, timeline: Timeline
     rehearsal.tally["histories"] = histories
     rehearsal.tally.update(f"lens {each}" for each in made.operations)
     return rehearsal.tally
+
+
+def vault_histories(seed: int | str, histories: int = 1) -> Counter[str]:
+    """The same histories with real vaults on a remote in memory (see ``rehearsal.vaults``)."""
+    from vaultsync.testing.rehearsal.vaults import play_with_vaults
+
+    made = invent_timeline(random.Random(f"{seed}/timeline"))
+    platforms = PLATFORMS if any(_placed(made.schema)) else PLATFORMS[:1]
+    rehearsal = _Wandering(made.schema, changed_versions(made.schema), platforms, made.values, made.leftovers)
+    tally: Counter[str] = Counter()
+    for number in range(histories):
+        author = _Traveller(
+            rehearsal.stage, random.Random(f"{seed}/{number}"), rehearsal.versions, platforms, made.values
+        )
+        author.write()
+        tally += play_with_vaults(rehearsal.stage, author.script, f"{seed}/{number}", made.leftovers)
+    return tally
 
 
 def _placed(schema: Schema) -> list[bool]:
