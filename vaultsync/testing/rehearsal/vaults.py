@@ -5,7 +5,7 @@ Edits, upgrades and downgrades (a vault closed and opened at another version), u
 vault makes by itself after a merge are the library's own here. What must hold at the end is checked in the same way and
 counted with the same measure, so that the figures can be compared.
 
-    python -m vaultsync.testing.rehearsal.vaults 7        one history of the timeline of a seed, told
+    python -m vaultsync.testing.rehearsal.vaults 7        one history of a seed; its story, if it fails
 """
 
 from __future__ import annotations
@@ -262,7 +262,8 @@ def play_with_vaults(stage: Stage, script: Script, seed: str, leftovers: Iterabl
         Finale(world, leftovers).run()
     except Found as found:
         story = "\n".join(f"{n:3}. {line}" for n, line in enumerate([*world.story, *found.shows], 1))
-        raise AssertionError(f"{found.kind}: {found.text}\n{story}\n\nseed {seed}") from found
+        again = f"python -m vaultsync.testing.rehearsal.vaults {seed.partition('/')[0]}"
+        raise AssertionError(f"{found.kind}: {found.text}\n{story}\n\nseed {seed}; to see it again: {again}") from found
     finally:
         world.close()
     world.tally["histories"] += 1
