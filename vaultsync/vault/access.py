@@ -169,7 +169,7 @@ class DeviceSigner:
                 tuple(sorted({*found.grants, *known.grants})),
             )
         if found != known:
-            with self._ledger.write() as transaction:
+            with self._ledger.noting() as transaction:
                 transaction.set_state(ACCESS, found.to_json())
 
 
@@ -210,12 +210,12 @@ class RelayAccess:
         except EditedMeanwhile:
             self._give_way(self._relay.members())
         if (now := _load(self._ledger)) is not None:
-            with self._ledger.write() as transaction:
+            with self._ledger.noting() as transaction:
                 transaction.set_state(self._sent, _digest(now))
 
     def _give_way(self, theirs: Membership) -> None:
         """Two lists were signed beside each other, and theirs was first: it stands, until somebody signs another."""
-        with self._ledger.write() as transaction:
+        with self._ledger.noting() as transaction:
             transaction.set_state(ACCESS, theirs.to_json())
 
 

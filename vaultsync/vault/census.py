@@ -6,9 +6,11 @@ Written once when something in it changed, so that a vault that is only opened a
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from vaultsync import limits
-from vaultsync.document.engine import Edit, Engine
+from vaultsync.document.engine import Edit
 from vaultsync.document.layout import FORMAT, FORMAT_KEY
 from vaultsync.errors import SchemaError
 from vaultsync.schema.published import declarations
@@ -17,6 +19,8 @@ from vaultsync.view.context import Device
 
 __all__ = ["SCHEMA_KEY", "announcements", "check_schema", "founding"]
 
+Section = Callable[[str], Mapping[str, Any]]
+"""A flat section of the document by its name."""
 SCHEMA_KEY = "$schema"
 """The key in ``settings`` that names the schema that owns the vault."""
 
@@ -29,9 +33,9 @@ def founding(schema: Schema) -> list[Edit]:
     ]
 
 
-def check_schema(engine: Engine, schema: Schema) -> None:
+def check_schema(section: Section, schema: Schema) -> None:
     """Raises `SchemaError` when the vault belongs to another application's schema."""
-    owner = (engine.read("settings") or {}).get(SCHEMA_KEY)
+    owner = section("settings").get(SCHEMA_KEY)
     if owner is not None and owner != schema.name:
         raise SchemaError(
             f"this vault belongs to the schema {str(owner)[:64]!r}, not to {schema.name!r}: "
@@ -39,14 +43,14 @@ def check_schema(engine: Engine, schema: Schema) -> None:
         )
 
 
-def announcements(engine: Engine, schema: Schema, row: Device, *, now_ms: int, written_ms: int | None) -> list[Edit]:
+def announcements(section: Section, schema: Schema, row: Device, *, now_ms: int, written_ms: int | None) -> list[Edit]:
     """The declarations nobody published yet, and this device's row if it changed or is old.
 
     ``written_ms``: when this device last wrote its row. Published declarations are never overwritten.
     """
-    published = engine.read("schemas") or {}
+    published = section("schemas")
     edits = [Edit("schemas", "", name, text) for name, text in declarations(schema).items() if name not in published]
-    stored = (engine.read("devices") or {}).get(row.id)
+    stored = section("devices").get(row.id)
     old = written_ms is None or not 0 <= now_ms - written_ms < limits.CENSUS_REFRESH_MS
     if Device.parse(row.id, stored) != row or old:
         edits.append(Edit("devices", "", row.id, _stamped(row, now_ms)))

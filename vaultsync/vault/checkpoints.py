@@ -28,7 +28,7 @@ from vaultsync.sync.coverage import Frontier, Known, floors
 from vaultsync.vault.environment import Environment
 from vaultsync.vault.identity import Identity
 from vaultsync.vault.inspection import inspect_apart
-from vaultsync.vault.ledger import Ledger, Transaction
+from vaultsync.vault.ledger import Ledger, Notes
 from vaultsync.vault.parcels import Incomplete, Parcel, open_parcel, tips
 
 __all__ = [
@@ -65,7 +65,7 @@ def counting(known: Iterable[Known], identity: Identity) -> list[Known]:
     return [one for one in known if one.writer not in identity.roster.revoked]
 
 
-def note(transaction: Transaction, known: Known) -> None:
+def note(transaction: Notes, known: Known) -> None:
     """Remember that a checkpoint was verified."""
     row = {
         "env_id": known.env_id.hex(),
@@ -78,7 +78,7 @@ def note(transaction: Transaction, known: Known) -> None:
     transaction.set_state(KNOWN + known.env_id.hex(), json.dumps(row).encode())
 
 
-def forget(transaction: Transaction, known: Known) -> None:
+def forget(transaction: Notes, known: Known) -> None:
     """Let go of a checkpoint and its bytes."""
     for name in known.parts:
         transaction.store.drop_envelope(name)
@@ -104,12 +104,12 @@ def recomputed(engine: Engine) -> frozenset[bytes]:
     return frozenset()
 
 
-def remember_tip(transaction: Transaction, chain: bytes, tip: Tip) -> None:
+def remember_tip(transaction: Notes, chain: bytes, tip: Tip) -> None:
     """Keep the signature over the last applied change of a chain; its envelope may go one day."""
     transaction.set_state(TIP + chain.hex(), _TIP.pack(*tip))
 
 
-def remember_parcel(transaction: Transaction, parcel: Parcel) -> None:
+def remember_parcel(transaction: Notes, parcel: Parcel) -> None:
     """The same from an envelope that is being applied."""
     if parcel.changes and parcel.body.tip is not None:
         last = parcel.changes[-1]

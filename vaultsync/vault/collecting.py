@@ -97,7 +97,7 @@ class Collector:
         if len(remotes) <= 1:
             ready = done
         else:
-            with self._ledger.write() as transaction:
+            with self._ledger.noting() as transaction:
                 state = COLLECTED + chain.hex()
                 stored = transaction.state(state)
                 rows: dict[str, list[str]] = json.loads(stored) if stored else {}
@@ -116,7 +116,7 @@ class Collector:
         if not all(self._delete(name, stop) for name in one.parts):
             return 0  # told to stop
         checkpoints.difference_update(one.parts)
-        with self._ledger.write() as transaction:
+        with self._ledger.noting() as transaction:
             forget(transaction, one)
         return len(one.parts)
 

@@ -21,7 +21,7 @@ from vaultsync.store import Writing
 from vaultsync.vault.draft import Draft
 from vaultsync.vault.environment import Environment
 from vaultsync.vault.ledger import Ledger
-from vaultsync.vault.picture import Picture
+from vaultsync.vault.picture import Picture, Progress
 from vaultsync.view.edits import plan_add, plan_delete, plan_purge, plan_resolve, plan_restore, plan_update
 from vaultsync.view.entry import Entry, evaluate
 from vaultsync.view.losers import Candidates, Rivals
@@ -126,6 +126,7 @@ class Desk:
             self._check_writable()  # again, now that nobody else can write
             edits = draft.edits(transaction.engine, transaction.actor.hex())
             changes = transaction.commit(edits)
+            transaction.made.update({entry_id: draft.raw(entry_id) for entry_id in draft.added})
             for store in draft.also:
                 store(transaction.store)
         return frozenset(draft.raws) if changes else frozenset()
@@ -141,7 +142,7 @@ class Desk:
     def read_only(self) -> bool:
         """Whether a newer version raised the format of the vault so that this one may only read it. Any device may do
         that at any time. Raises `UpdateRequired` when it may not even be read."""
-        return not writable_format((self._ledger.engine.read("settings") or {}).get(FORMAT_KEY))
+        return not writable_format(self._ledger.section("settings").get(FORMAT_KEY))
 
     def _check_writable(self) -> None:
         if self.read_only:
@@ -156,9 +157,9 @@ class Desk:
         return {entry.source: entry.id for entry in every if entry.source is not None}
 
     # ---- seeing -----------------------------------------------------------------------------------------------
-    def view(self) -> View:
+    def view(self, progress: Progress | None = None) -> View:
         """The current view; inside a batch with the batch's own edits."""
-        view = self._picture.current()
+        view = self._picture.current(progress)
         draft = self._batch
         return view if draft is None or not draft else view.updated(draft.raws)
 

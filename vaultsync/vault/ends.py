@@ -139,7 +139,7 @@ class Ends:
             self._ends = accepted_ends(self._roster, self._said.values())
 
     def _keep(self) -> None:
-        with self._ledger.write() as transaction:
+        with self._ledger.noting() as transaction:
             searched, said = _unpacked(transaction.state(SAID))  # what came from another remote meanwhile
             self._searched |= searched
             self._said = said | self._said

@@ -28,6 +28,17 @@ def examine_file(path: str | os.PathLike[str]) -> Health:
     return health
 
 
+def _shelf(ledger: Ledger, health: Health) -> None:
+    """What makes opening quick. Nothing is lost with it, so it is no reason not to be well."""
+    with ledger.lock, ledger.store.read() as reading:
+        wrong = ledger.shelf.damage(reading)
+    if wrong:
+        ledger.distrust_shelf()
+        health.details += [f"What makes opening quick is damaged and will be made anew: {line}" for line in wrong]
+    elif ledger.shelf.state is not None:
+        health.whole.append("What makes opening quick.")
+
+
 def examine(ledger: Ledger) -> Health:
     """Everything that can be checked without a remote. Reports; never raises for damage."""
 
@@ -42,6 +53,7 @@ def examine(ledger: Ledger) -> Health:
         return True
 
     health = ledger.store.check(verify=verify)
+    _shelf(ledger, health)
     try:
         engine = ledger.reload()
     except (DamagedStore, EngineFailure) as error:

@@ -4,6 +4,9 @@ A change is acknowledged when the journal row that holds it is committed. Becaus
 after it was given something discards the document in memory; it is loaded again from what is stored. Several processes
 may hold a ledger on the same file: each applies the rows that the others added before it adds its own.
 
+Reading needs no document: entries and flat sections lie on a *shelf* that is brought up to date in the transaction of
+every change. The document is loaded by the first write, or by `prepare`.
+
 This module knows nothing of schemas, of what entries mean, of devices or of remotes.
 """
 
@@ -11,19 +14,17 @@ from __future__ import annotations
 
 import contextlib
 import json
-import struct
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, Final, NamedTuple
 
 from vaultsync import limits
 from vaultsync.crypto.rows import LocalKey
-from vaultsync.document.changes import Change, Touched
+from vaultsync.document.changes import Change
 from vaultsync.document.codec import decode_own
-from vaultsync.document.engine import Applied, Edit, Edits, Engine
-from vaultsync.document.layout import ENTRIES
+from vaultsync.document.engine import Engine
+from vaultsync.document.layout import ENTRIES, SECTIONS
 from vaultsync.errors import (
     BadSeal,
     CommitUnknown,
@@ -34,38 +35,36 @@ from vaultsync.errors import (
     StoreFailed,
     VaultClosed,
 )
-from vaultsync.store import JournalRow, Origin, Reading, Reseal, Slot, Snapshot, Store, Writing
+from vaultsync.schema.cells import Raw
+from vaultsync.store import JournalRow, Reading, Reseal, Slot, Snapshot, Store, Writing
 from vaultsync.vault.environment import Environment
+from vaultsync.vault.shelf import LEAST_LOG, Base, Shelf, State
+from vaultsync.vault.touches import Touches
+from vaultsync.vault.transaction import (
+    INCARNATION,
+    JOURNAL,
+    STATE,
+    GroupMark,
+    Notes,
+    OwnChange,
+    Transaction,
+    recorded,
+)
 
-__all__ = ["GroupMark", "Ledger", "OwnChange", "Touches", "Transaction"]
+__all__ = ["INCARNATION", "JOURNAL", "STATE", "GroupMark", "Ledger", "Notes", "OwnChange", "Touches", "Transaction"]
 
 # What a row is sealed for: the names of the tables as far as the seals are concerned.
-JOURNAL = "journal"
 SNAPSHOT = "snapshot"
-STATE = "state"
 INDEX = "index"
-
-INCARNATION = "incarnation"
-"""State: the actor under which this device writes now (16 bytes). Any process of the device may begin another."""
+FLAT: Final = tuple(section for section in SECTIONS if section != ENTRIES)
 
 
-class GroupMark(NamedTuple):
-    """The place of a change in a batch that took several: id (16 bytes), number from 0, how many."""
+class _Stored(NamedTuple):
+    """What a document is loaded from."""
 
-    id: bytes
-    number: int
-    of: int
-
-
-class OwnChange(NamedTuple):
-    """A change of this device as it was recorded, with its place in a batch."""
-
-    change: Change
-    group: GroupMark | None
-
-
-_GROUPED = struct.Struct(">1s16sII")
-_MARK = b"G"  # no change begins with it
+    snapshot: bytes | None
+    chunks: list[bytes]
+    position: int
 
 
 KEYRING = "keyring"
@@ -74,95 +73,6 @@ KEYRING = "keyring"
 
 def _keyed(slots: Iterable[Slot]) -> list[bytes]:
     return [slot.data for slot in slots if slot.kind != KEYRING]
-
-
-@dataclass
-class Touches:
-    """What changed since somebody last looked: entry ids, and whether a flat section (schemas, devices, settings)
-    did."""
-
-    entries: set[str] = field(default_factory=set)
-    flat: bool = False
-    everything: bool = False
-
-    def add(self, touched: Touched) -> None:
-        for place in touched:
-            if place[0] == ENTRIES:
-                self.entries.add(place[1])
-            else:
-                self.flat = True
-
-    def update(self, other: Touches) -> None:
-        self.entries |= other.entries
-        self.flat |= other.flat
-        self.everything |= other.everything
-
-    def __bool__(self) -> bool:
-        return bool(self.entries) or self.flat or self.everything
-
-
-class Transaction:
-    """One durable unit: changes of the document and rows of the store that commit together or not at all."""
-
-    def __init__(self, ledger: Ledger, writing: Writing, engine: Engine) -> None:
-        self._ledger = ledger
-        self.store = writing
-        self.engine = engine
-        self.actor = ledger.actor
-        self.touches = Touches()
-        self.changes: list[Change] = []
-        self.replaced = False
-
-    def commit(self, edits: Sequence[Edit | Edits]) -> list[Change]:
-        """Write edits as changes of this device's incarnation; none when every value is already there."""
-        changes = self.engine.commit(self.actor, edits)
-        if changes:
-            self._record(changes, Origin.OWN, self._ledger.entropy(16) if len(changes) > 1 else None)
-            for edit in edits:
-                if edit.section == ENTRIES:
-                    self.touches.entries.add(edit.entry)
-                else:
-                    self.touches.flat = True
-        return changes
-
-    def apply(self, chunks: Sequence[bytes | Change], *, actor: bytes | None = None) -> Applied:
-        """Gate and apply changes from outside, all or none. Raises `Refused` and `MissingDependencies`."""
-        applied = self.engine.apply(chunks, actor=actor)
-        self._record(applied.changes, Origin.FOREIGN)
-        self.touches.add(applied.touched)
-        return applied
-
-    def begin_incarnation(self, actor: bytes) -> None:
-        """From here on this device writes under another actor."""
-        self.set_state(INCARNATION, actor)
-        self.actor = actor
-
-    def replace(self, engine: Engine, written: Sequence[Change] = ()) -> None:
-        """Go on with another document than the journal's: a snapshot of it takes the journal's place. ``written``:
-        changes in it that this device made just now. Raises `EngineFailure`."""
-        self.replaced = True
-        self.engine = engine
-        self._ledger.adopt(engine)
-        # A row of no meaning, gone with the next statement: others see by its number that they have to load anew.
-        self.store.append(self._ledger.entropy(16), 1, self._ledger.entropy(32), b"", Origin.FOREIGN)
-        if not self._ledger.fold(self.store, engine):
-            raise EngineFailure("the document with its branches put right cannot be stored")
-        self._record(written, Origin.OWN)
-        self.touches.everything = True
-
-    def set_state(self, name: str, value: bytes | None) -> None:
-        """Store a value under a name, sealed (``None`` removes it)."""
-        self.store.set_state(name, None if value is None else self._ledger.key.seal(STATE, name, value))
-
-    def state(self, name: str) -> bytes | None:
-        return self._ledger.unseal_state(name, self.store.state(name))
-
-    def _record(self, changes: Sequence[Change], origin: Origin, group: bytes | None = None) -> None:
-        self.changes += changes  # before any of them is stored: the document has moved on, whatever the disk says
-        for index, change in enumerate(changes):
-            mark = b"" if group is None else _GROUPED.pack(_MARK, group, index, len(changes))
-            sealed = self._ledger.key.seal(JOURNAL, change.hash, mark + change.chunk)
-            self.store.append(change.actor, change.seq, change.hash, sealed, origin)
 
 
 class Ledger:
@@ -185,6 +95,9 @@ class Ledger:
         self._elsewhere = Touches()
         self._slots = _keyed(store.keyed_slots())
         self._stale = False
+        self._loading = threading.Lock()  # taken before ``lock``, never inside it
+        self.shelf = Shelf(lambda: self.key, environment.entropy)
+        """The entries as they were last evaluated, so that reading needs no document."""
 
     # ---- the document -----------------------------------------------------------------------------------------
     @property
@@ -206,21 +119,71 @@ class Ledger:
             self._engine = None
             return self.engine
 
+    @property
+    def prepared(self) -> bool:
+        """Whether the document is in memory, so that an edit need not wait for it."""
+        return self._has_document()
+
+    def _has_document(self) -> bool:
+        engine = self._engine
+        return engine is not None and not engine.dirty
+
+    def prepare(self) -> None:
+        """Have the document in memory, loading it while others go on reading. Raises `DamagedStore`, `VaultClosed`."""
+        with self._loading:
+            if self._has_document():
+                return
+            if self.store.closed:
+                raise VaultClosed(f"{self.store.path.name} was closed: open the vault again")
+            with self.store.read() as reading:
+                stored = self._stored_document(reading)
+            engine = self._loaded(stored)  # under no lock that a reader waits for
+            with self.lock:
+                if self._has_document() or self.store.closed:
+                    engine.close()
+                    return
+                with self.store.read() as reading:
+                    self._install(engine, stored.position, reading)
+
     def _load(self, reading: Reading) -> None:
         """Take the document from the snapshot and the journal after it. Raises `DamagedStore`."""
+        stored = self._stored_document(reading)
+        self._install(self._loaded(stored), stored.position, reading)
+
+    def _stored_document(self, reading: Reading) -> _Stored:
         snapshot, start = self._read_snapshot(reading)
         try:
-            chunks = [self._chunk(row) for row in reading.journal(after=start)]
-            self._engine = Engine.load(snapshot, chunks)
-        except (BadSeal, EngineFailure):
-            raise DamagedStore(
-                "the recorded changes of this vault cannot be read as they were written: restore the file from a "
-                "backup, or join the vault again from the remote, which holds everything that was synced",
-                lost=("changes made since the last snapshot",),
-                whole=("the snapshot",) if snapshot else (),
-            ) from None
-        self._position = reading.position()
-        self._touches = Touches(everything=True)
+            return _Stored(snapshot, [self._chunk(row) for row in reading.journal(after=start)], reading.position())
+        except BadSeal:
+            raise self._unreadable(snapshot) from None
+
+    def _loaded(self, stored: _Stored) -> Engine:
+        try:
+            return Engine.load(stored.snapshot, stored.chunks)
+        except EngineFailure:
+            raise self._unreadable(stored.snapshot) from None
+
+    def _unreadable(self, snapshot: bytes | None) -> DamagedStore:
+        return DamagedStore(
+            "the recorded changes of this vault cannot be read as they were written: restore the file from a "
+            "backup, or join the vault again from the remote, which holds everything that was synced",
+            lost=("changes made since the last snapshot",),
+            whole=("the snapshot",) if snapshot else (),
+        )
+
+    def _install(self, engine: Engine, position: int, reading: Reading) -> None:
+        """From here on this is the document. What others recorded since it was read is applied."""
+        self._engine, self._position = engine, position
+        if reading.position() != position:
+            self._catch_up(reading)
+        touches = self.shelf.advance(reading)
+        if touches is None or self.shelf.state is None:
+            self._touches.everything = True
+            return
+        self._touches.update(touches)
+        if self.shelf.state.heads != engine.heads:
+            self.shelf.spoil()  # it says what this document does not
+            self._touches.everything = True
 
     def _read_snapshot(self, reading: Reading) -> tuple[bytes | None, int]:
         """(document, position in the journal after which to go on)."""
@@ -240,11 +203,7 @@ class Ledger:
         return self._recorded(row)[0]
 
     def _recorded(self, row: JournalRow) -> tuple[bytes, GroupMark | None]:
-        data = self.key.open(JOURNAL, row.hash, row.sealed)
-        if data[:1] != _MARK:
-            return data, None
-        _, group, index, count = _GROUPED.unpack_from(data)
-        return data[_GROUPED.size :], GroupMark(group, index, count)
+        return recorded(self.key.open(JOURNAL, row.hash, row.sealed))
 
     def own_change(self, row: JournalRow) -> OwnChange:
         """A row of this device's own, opened. Raises `DamagedStore`."""
@@ -267,10 +226,17 @@ class Ledger:
             self.news += 1
             with self.store.read() as reading:
                 self._check_key(reading)
-            if self._engine is not None and not self._engine.dirty:
-                with self.store.read() as reading:
+                if not self._has_document() and self.shelf.state is None:
+                    return
+                touches = self.shelf.advance(reading)
+                if touches is None:
+                    touches = Touches(everything=not self._has_document())
+                self._touches.update(touches)
+                if self._has_document():
                     self._catch_up(reading)
-                    self._follow(reading)
+                else:
+                    self._elsewhere.update(touches)
+                self._follow(reading)
 
     def _follow(self, reading: Reading) -> None:
         """Another process of this device may have begun another incarnation."""
@@ -282,6 +248,31 @@ class Ledger:
     def adopt(self, engine: Engine) -> None:
         """For a transaction that replaces the document."""
         self._engine = engine
+
+    def section(self, name: str) -> Mapping[str, Any]:
+        """A flat section (settings, schemas, devices) as of the last `refresh` or write, without the document if that
+        can be."""
+        with self.lock:
+            if not self._has_document() and self.on_shelf():
+                return self.shelf.flat[name]
+            return self.engine.read(name) or {}
+
+    def entry(self, entry_id: str) -> Raw | None:
+        """An entry that was touched since somebody looked at everything, as it is now; None when it is gone."""
+        with self.lock:
+            if not self._has_document() and self.shelf.state is not None and entry_id in self.shelf.entries:
+                return self.shelf.entries[entry_id]
+            return self.engine.read(ENTRIES, entry_id)
+
+    def on_shelf(self) -> bool:
+        """Whether everything can be read without the document. The caller holds the lock."""
+        if self.shelf.state is None:
+            with self.store.read() as reading:
+                state = self.shelf.attach(reading)
+            if state is None or (self._has_document() and state.heads != self.engine.heads):
+                self.shelf.leave()
+                return False
+        return True
 
     def take_touches(self) -> Touches:
         """What changed since the last call, and forget it."""
@@ -304,16 +295,21 @@ class Ledger:
             try:
                 with self.store.write() as writing:
                     self._check_key(writing)
+                    self._touches.update(self.shelf.advance(writing) or Touches())
                     self._catch_up(writing)
                     self._follow(writing)
                     transaction = Transaction(self, writing, self.engine)
                     yield transaction
+                    shelved = self._shelve(transaction)
                     position = writing.position()
             except CommitUnknown:
                 self._engine = None
+                self.shelf.leave()
+                self._touches.everything = True
                 if transaction is None or not transaction.changes or not self._stored(transaction.changes[-1]):
                     raise
             except BaseException:
+                self.shelf.undone()
                 if (
                     transaction is None
                     or transaction.changes
@@ -326,6 +322,38 @@ class Ledger:
                 self._position = position
                 self.actor = transaction.actor
                 self._touches.update(transaction.touches)
+                if shelved is not None:
+                    self.shelf.committed(*shelved)
+
+    def _shelve(self, transaction: Transaction) -> tuple[Mapping[str, Raw | None], Mapping[str, Any] | None] | None:
+        """Bring the shelf up to date in the same transaction; returns what it was told."""
+        touches, shelf, engine = transaction.touches, self.shelf, transaction.engine
+        if shelf.state is None or not (transaction.changes or transaction.replaced):
+            return None
+        try:
+            if transaction.replaced or len(touches.entries) > max(LEAST_LOG, shelf.size) // 2:
+                shelf.abandon(transaction.store)  # an import: it is made anew at once when somebody looks
+                return None
+            state = State(transaction.store.position(), transaction.changes[-1].hash, engine.heads)
+            entries = {entry_id: self._now(transaction, entry_id) for entry_id in sorted(touches.entries)}
+            flat = {name: engine.read(name) or {} for name in FLAT} if touches.flat else None
+            shelf.record(transaction.store, state, entries, flat)
+            return entries, flat
+        except DamagedStore:
+            shelf.spoil()
+            return None
+
+    @staticmethod
+    def _now(transaction: Transaction, entry_id: str) -> Raw | None:
+        made = transaction.made.get(entry_id)
+        return transaction.engine.read(ENTRIES, entry_id) if made is None else made
+
+    @contextmanager
+    def noting(self) -> Iterator[Notes]:
+        """One transaction that changes nothing of the document, which is not needed for it."""
+        with self.lock, self.store.write() as writing:
+            self._check_key(writing)
+            yield Notes(self, writing)
 
     def _stored(self, change: Change) -> bool:
         with self.store.read() as reading:
@@ -369,9 +397,11 @@ class Ledger:
                 with self.store.write() as writing:
                     self._check_key(writing)
                     self._catch_up(writing)
+                    self.shelf.clear(writing)  # it is made anew sooner than it is sealed anew
                     writing.reseal(resealing(old, key))
                     writing.replace_slots(slots)
             except CommitUnknown:
+                self.shelf.leave()
                 if _keyed(self.store.keyed_slots()) != wrapped:
                     raise
             self.key, self._slots = key, wrapped
@@ -404,6 +434,44 @@ class Ledger:
             ) from None
 
     # ---- snapshots --------------------------------------------------------------------------------------------
+    def shelve(self, base: Base, state: State) -> bytes | None:
+        """Write another base, if ``state`` is still how things stand; returns its generation. Never raises for a disk
+        that refuses: nothing is lost without it."""
+        with self.lock:
+            try:
+                with self.store.write() as writing:
+                    if writing.position() != state.position:
+                        return None
+                    with writing.optional():
+                        generation = self.shelf.replace(writing, state, base, self._flat())
+                return generation if self.on_shelf_anew() else None
+            except StoreError:
+                self.shelf.leave()
+                return None
+
+    def _flat(self) -> Mapping[str, Any]:
+        return {name: dict(self.section(name)) for name in FLAT}
+
+    def distrust_shelf(self, generation: bytes | None = None) -> None:
+        """Something of it (of this base) is not as it was written: another one is made when somebody looks."""
+        with self.lock:
+            if generation is None or self.shelf.generation in (None, generation):
+                self.shelf.spoil()
+                self._touches.everything = True
+
+    def on_shelf_anew(self) -> bool:
+        """Read again how the shelf stands."""
+        self.shelf.leave()
+        return self.on_shelf()
+
+    def state_now(self) -> State:
+        """What a shelf made now is of. The caller holds the lock and has the newest view."""
+        if not self._has_document() and self.shelf.state is not None:
+            return self.shelf.state
+        heads = self.engine.heads
+        with self.store.read() as reading:
+            return State(self._position, reading.hash_at(self._position) or b"", heads)
+
     def snapshot(self, *, at_least: int = limits.SNAPSHOT_AFTER_ROWS) -> bool:
         """Fold the journal into a snapshot when it has grown by ``at_least`` rows; ``True`` when that was done.
 
@@ -453,6 +521,7 @@ class Ledger:
                     if (held := writing.snapshot(generation)) is None or self._opened_snapshot(held) != data:
                         raise StoreFailed(f"{self.store.path.name}: what was stored cannot be read back")
                     writing.confirm_snapshot(generation)
+                    self.shelf.clear(writing)
                     yield Transaction(self, writing, merged)
                     position = writing.position()
             except CommitUnknown:

@@ -148,7 +148,7 @@ class Managing:
     def recovery_code_seen(self) -> None:
         """The person has written the new recovery code down: forget it here."""
         self._check_open()
-        with self._works.ledger.write() as transaction:
+        with self._works.ledger.noting() as transaction:
             transaction.set_state(CODE, None)
         self.recovery_code = None
 

@@ -11,7 +11,7 @@ from vaultsync.errors import RemoteError, StoreBusy, UsageError
 from vaultsync.remote import Remote
 from vaultsync.vault.environment import Environment
 from vaultsync.vault.identity import Identity
-from vaultsync.vault.ledger import Ledger, Transaction
+from vaultsync.vault.ledger import Ledger, Notes
 from vaultsync.vault.links import Link
 from vaultsync.vault.moving import (
     Farewells,
@@ -72,7 +72,7 @@ class Mover:
             raise
         notice = announce(self._ledger, self._identity(), self._environment, url)
 
-        def also(transaction: Transaction) -> None:
+        def also(transaction: Notes) -> None:
             note(transaction, notice)
             self._farewells.add(transaction, self._identity(), notice, old.url)
 

@@ -31,7 +31,7 @@ from vaultsync.remote import Remote
 from vaultsync.sync import names
 from vaultsync.vault.environment import Environment
 from vaultsync.vault.identity import Identity
-from vaultsync.vault.ledger import Ledger, Transaction
+from vaultsync.vault.ledger import Ledger, Notes
 
 __all__ = [
     "Farewells",
@@ -70,7 +70,7 @@ def announce(ledger: Ledger, identity: Identity, environment: Environment, url: 
     return write_notice(identity.keys, identity.vault_id, n=n + 1, url=url, now_ms=environment.now_ms())
 
 
-def note(transaction: Transaction, notice: Notice) -> None:
+def note(transaction: Notes, notice: Notice) -> None:
     """This notice is acted on: older ones say nothing any more."""
     transaction.set_state(MOVED, json.dumps([notice.n, notice.hash.hex()]).encode())
 
@@ -165,7 +165,7 @@ class Farewells:
         stored = self._ledger.state(FAREWELLS)
         return [(url, name, sealed) for url, name, sealed in json.loads(stored)] if stored else []
 
-    def add(self, transaction: Transaction, identity: Identity, notice: Notice, url: str) -> None:
+    def add(self, transaction: Notes, identity: Identity, notice: Notice, url: str) -> None:
         """To be left at ``url``. What waited for that place before says nothing any more."""
         name, sealed = _sealed(identity, notice)
         rows = [row for row in self.waiting() if row[0] not in (url, notice.url)]
@@ -174,7 +174,7 @@ class Farewells:
     def done(self, url: str) -> None:
         """This place has its notice."""
         left = [row for row in self.waiting() if row[0] != url]
-        with self._ledger.write() as transaction:
+        with self._ledger.noting() as transaction:
             transaction.set_state(FAREWELLS, json.dumps(left).encode() if left else None)
 
     def deliver(self, reach: Callable[[str], Remote]) -> None:

@@ -230,7 +230,7 @@ class Pairing:
         if claim.public.id in identity.roster.members:
             return
         _, data = identity.roster.add_device(identity.keys, claim)
-        with self._ledger.write() as transaction:
+        with self._ledger.noting() as transaction:
             transaction.set_state(ROSTER + entry_hash(data).hex(), data)
 
     def _welcome(self) -> Welcome:

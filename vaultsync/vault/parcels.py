@@ -157,7 +157,7 @@ def _pack_chain(ledger: Ledger, identity: Identity, chain: bytes, environment: E
         made = envelope.seal(header, bodies.encode(body), identity.keys, epoch, environment.entropy)
         sealed.append((made, changes[-1].seq))
         prev, stated = made.env_id, frontier
-    with ledger.write() as transaction:
+    with ledger.noting() as transaction:
         now = transaction.store.last_envelope(chain, envelope.Kind.CHANGES)
         if (now.env_id if now else NO_ENVELOPE) != sealed[0][0].header.prev:
             return 0  # somebody packed meanwhile after all; nothing of this was stored or put anywhere

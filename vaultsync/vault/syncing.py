@@ -34,7 +34,7 @@ from vaultsync.vault.environment import Environment
 from vaultsync.vault.exchange import Exchange
 from vaultsync.vault.identity import Identity
 from vaultsync.vault.inspection import InspectorUnavailable
-from vaultsync.vault.ledger import Ledger, Transaction
+from vaultsync.vault.ledger import Ledger, Notes
 from vaultsync.vault.links import Link
 from vaultsync.vault.mover import Mover
 from vaultsync.vault.outlook import Standing, outlook
@@ -144,7 +144,7 @@ class Syncing:
         settings: SyncSettings,
         opened: dict[str, Remote],
         *,
-        also: Callable[[Transaction], None] = lambda transaction: None,
+        also: Callable[[Notes], None] = lambda transaction: None,
         keep: Link | None = None,
     ) -> None:
         """Store other settings, and go on by them; ``opened`` are remotes that are to be used from now on. ``also`` is
@@ -152,7 +152,7 @@ class Syncing:
         self.pause()
         with self._setup:
             gone = set(self.settings.urls) - set(settings.urls)
-            with self._ledger.write() as transaction:
+            with self._ledger.noting() as transaction:
                 settings.save(transaction)
                 also(transaction)
                 for url in sorted(gone):
@@ -367,7 +367,7 @@ class Syncing:
         now = self._environment.now_ms()
         stored = self._last_ms
         if report.sent or report.received or stored is None or not 0 <= now - stored < NOTE_MS:
-            with self._ledger.write() as transaction:
+            with self._ledger.noting() as transaction:
                 transaction.set_state(LAST_SYNC, str(now).encode())
         self._last_ms = now
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import NamedTuple
 
-from vaultsync.vault.ledger import Ledger, Transaction
+from vaultsync.vault.ledger import Ledger, Notes
 
 __all__ = ["SyncSettings"]
 
@@ -27,7 +27,7 @@ class SyncSettings(NamedTuple):
         url = json.loads(remote)["url"] if remote else None
         return cls(url, tuple(json.loads(mirrors)) if mirrors else (), auto is None or auto == b"1")
 
-    def save(self, transaction: Transaction) -> None:
+    def save(self, transaction: Notes) -> None:
         """Within a transaction, so that what belongs to the change is stored with it."""
         transaction.set_state(REMOTE, json.dumps({"url": self.url}).encode() if self.url is not None else None)
         transaction.set_state(MIRRORS, json.dumps(self.mirrors).encode() if self.mirrors else None)

@@ -210,7 +210,7 @@ class UpgradePlan:
         looking and deleting wins. Raises `ExportFirst`."""
         view = self._view()
         there = _there(plan, view)
-        if there and not discard and _receipt(plan, view) not in (self._ledger.engine.read("settings") or {}):
+        if there and not discard and _receipt(plan, view) not in self._ledger.section("settings"):
             raise ExportFirst(
                 f"{count(len(there), 'entry')} of type {plan.label} would be deleted, and no export holds "
                 f"{'it as it is' if len(there) == 1 else 'them as they are'} now: "

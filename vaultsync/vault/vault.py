@@ -352,10 +352,14 @@ class Vault(Managing):
         return heal(path, Secrets(password, key), environment, opener)
 
     # ---- seeing -----------------------------------------------------------------------------------------------
-    def view(self) -> View:
-        """An immutable picture of the vault as of now; inside a batch with the batch's own edits."""
+    def view(self, *, progress: Callable[[int, int], object] | None = None) -> View:
+        """An immutable picture of the vault as of now; inside a batch with the batch's own edits.
+
+        Usually read as it was evaluated before, in the blink of an eye. The first time under another version of the
+        schema every entry is evaluated again: ``progress(done, total)`` is told how far that is.
+        """
         self._check_open()
-        return self._desk.view()
+        return self._desk.view(progress)
 
     def history(self, entry_id: str) -> tuple[Revision, ...]:
         """Every change of an entry, oldest first: who, when, which fields, before and after. Raises `EntryNotFound`."""

@@ -61,7 +61,7 @@ class Works:
         self.bus = bus
         self.ledger = self._ledger = ledger
         self._environment = environment
-        census.check_schema(ledger.engine, schema)
+        census.check_schema(ledger.section, schema)
         stored = ledger.state(LAST_VERSION)
         last_version = int(stored) if stored else None
         self.provenance = Provenance(
@@ -116,7 +116,7 @@ class Works:
         written = self._ledger.state(CENSUS_WRITTEN)
         now = self._environment.now_ms()
         edits = census.announcements(
-            self._ledger.engine, self.schema, row, now_ms=now, written_ms=int(written) if written else None
+            self._ledger.section, self.schema, row, now_ms=now, written_ms=int(written) if written else None
         )
         newest = max(last_version or 0, version)
         if not edits and newest == last_version:
@@ -135,8 +135,8 @@ class Works:
         if not needs_upkeep(self.schema) or self._ledger.state(REPAIRED) == digest:
             return
         self.desk.upkeep(self._ledger.engine.entry_ids(), repair)
-        with self._ledger.write() as transaction:
-            transaction.set_state(REPAIRED, digest)
+        with self._ledger.noting() as notes:
+            notes.set_state(REPAIRED, digest)
 
     # ---- news -------------------------------------------------------------------------------------------------
     def device_name(self, device: bytes) -> str:
@@ -194,4 +194,5 @@ class Works:
         self.pairings.close()
         with contextlib.suppress(StoreError):  # only makes the next opening quicker; everything is in the journal
             self._ledger.snapshot()
+        self.picture.close()
         self._ledger.close()

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable
+from hashlib import sha256
+from types import CodeType
 from typing import Final, NamedTuple
 
-from vaultsync.schema.types import Schema
+from vaultsync.schema.lenses import Lens
+from vaultsync.schema.types import EntryType, Schema
 from vaultsync.view.decide import Decision, Judgement, Status, shape_named
 from vaultsync.view.entry import Entry
 from vaultsync.view.notices import Fact, facts
 from vaultsync.view.pages import Columns, MalformedPage, array_of, bytes_of, pack, unpack
 
-__all__ = ["Index", "columns_of", "decode_index", "encode_index", "index_of"]
+__all__ = ["Index", "columns_of", "decode_index", "encode_index", "evaluation", "index_of"]
 
 
 class Index(NamedTuple):
@@ -30,6 +33,47 @@ class Index(NamedTuple):
     titles: list[str | None]
     facts: dict[Fact, int]
     counted: int
+
+
+VERSION: Final = 1
+"""Of what an evaluation gives: to be raised whenever the same entry under the same schema gets another verdict, title
+or fact than before."""
+
+
+def evaluation(schema: Schema) -> bytes:
+    """A digest of everything that verdicts, titles and facts depend on besides the entries: this code, the schema, and
+    the functions of its lenses, which no declaration tells."""
+    functions = [_of_function(part) for kind in _sorted(schema) for lens in _lenses(kind) for part in _parts(lens)]
+    return sha256(repr([VERSION, schema.digest, functions]).encode()).digest()
+
+
+def _sorted(schema: Schema) -> list[EntryType]:
+    return [kind for _, kind in sorted(schema.types.items())]
+
+
+def _lenses(kind: EntryType) -> list[Lens]:
+    return [*kind.lenses, *(kind.converts.lenses if kind.converts is not None else ())]
+
+
+def _parts(lens: Lens) -> list[object]:
+    each = lens.each
+    return [lens.get, lens.put, lens.back, *((each.get, each.back) if each is not None else ())]
+
+
+def _of_function(part: object, depth: int = 4) -> object:
+    """What a function does, as far as that can be told: its code, its defaults and what it closes over. Of what tells
+    nothing of itself (its ``repr`` names an address) the evaluation is made anew in every process."""
+    code = getattr(part, "__code__", None)
+    if not isinstance(code, CodeType) or depth == 0:
+        return part if isinstance(part, (str, int, float, bool, bytes, tuple, frozenset, type(None))) else repr(part)
+    closed = [cell.cell_contents for cell in getattr(part, "__closure__", None) or ()]
+    more = [*closed, *(getattr(part, "__defaults__", None) or ())]
+    return [_of_code(code), [_of_function(each, depth - 1) for each in more]]
+
+
+def _of_code(code: CodeType) -> object:
+    constants = [_of_code(each) if isinstance(each, CodeType) else repr(each) for each in code.co_consts]
+    return [code.co_code, constants, code.co_names]
 
 
 def index_of(entries: Iterable[Entry], schema: Schema) -> Index:

@@ -24,7 +24,7 @@ from vaultsync.view.context import Context
 from vaultsync.view.decide import Judgement, Status
 from vaultsync.view.entry import NO_FIELDS, Entry, Fields, evaluate
 from vaultsync.view.index import Index
-from vaultsync.view.pages import PAGE, Columns, Layout, MalformedPage, Row, decode_page
+from vaultsync.view.pages import PAGE, Columns, Layout, MalformedPage, Row, decode_page, encode_page
 
 __all__ = ["KEPT_PAGES", "Pages", "StoredEntry", "Table"]
 
@@ -75,7 +75,7 @@ class Pages:
         try:
             return decode_page(self._fetch(number), len(ids))
         except MalformedPage:
-            return [Row(Layout(tuple(raw)), [*raw.values(), None, 0], {}) for raw in self._recover(ids)]
+            return decode_page(encode_page(self._recover(ids)), len(ids))
 
 
 # ---- a table of entries -----------------------------------------------------------------------------------------

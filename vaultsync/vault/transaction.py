@@ -1,0 +1,139 @@
+"""One write: changes of the document and rows beside it that are stored together or not at all."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+from vaultsync.crypto.rows import LocalKey
+from vaultsync.document.changes import Change
+from vaultsync.document.engine import Applied, Edit, Edits, Engine
+from vaultsync.document.layout import ENTRIES
+from vaultsync.errors import EngineFailure
+from vaultsync.schema.cells import Raw
+from vaultsync.store import Origin, Writing
+from vaultsync.vault.touches import Touches
+
+__all__ = ["INCARNATION", "GroupMark", "Notes", "OwnChange", "Transaction", "recorded"]
+
+# What a row is sealed for: the names of the tables as far as the seals are concerned.
+JOURNAL = "journal"
+STATE = "state"
+
+INCARNATION = "incarnation"
+"""State: the actor under which this device writes now (16 bytes). Any process of the device may begin another."""
+
+
+class GroupMark(NamedTuple):
+    """The place of a change in a batch that took several: id (16 bytes), number from 0, how many."""
+
+    id: bytes
+    number: int
+    of: int
+
+
+class OwnChange(NamedTuple):
+    """A change of this device as it was recorded, with its place in a batch."""
+
+    change: Change
+    group: GroupMark | None
+
+
+_GROUPED = struct.Struct(">1s16sII")
+_MARK = b"G"  # no change begins with it
+
+
+def recorded(data: bytes) -> tuple[bytes, GroupMark | None]:
+    """A journal row's contents: the change, and its place in a batch."""
+    if data[:1] != _MARK:
+        return data, None
+    _, group, index, count = _GROUPED.unpack_from(data)
+    return data[_GROUPED.size :], GroupMark(group, index, count)
+
+
+class Keeper(Protocol):
+    """What a transaction asks of the ledger."""
+
+    key: LocalKey
+    actor: bytes
+    entropy: Callable[[int], bytes]
+
+    def unseal_state(self, name: str, sealed: bytes | None) -> bytes | None: ...
+
+    def adopt(self, engine: Engine) -> None: ...
+
+    def fold(self, writing: Writing, engine: Engine) -> bool: ...
+
+
+class Notes:
+    """One durable unit of rows beside the document."""
+
+    def __init__(self, ledger: Keeper, writing: Writing) -> None:
+        self._ledger = ledger
+        self.store = writing
+
+    def set_state(self, name: str, value: bytes | None) -> None:
+        """Store a value under a name, sealed (``None`` removes it)."""
+        self.store.set_state(name, None if value is None else self._ledger.key.seal(STATE, name, value))
+
+    def state(self, name: str) -> bytes | None:
+        return self._ledger.unseal_state(name, self.store.state(name))
+
+
+class Transaction(Notes):
+    """One durable unit: changes of the document and rows of the store that commit together or not at all."""
+
+    def __init__(self, ledger: Keeper, writing: Writing, engine: Engine) -> None:
+        super().__init__(ledger, writing)
+        self.engine = engine
+        self.made: dict[str, Raw] = {}
+        """Entries that this transaction made, as they are: whoever knows them spares reading them again."""
+        self.actor = ledger.actor
+        self.touches = Touches()
+        self.changes: list[Change] = []
+        self.replaced = False
+
+    def commit(self, edits: Sequence[Edit | Edits]) -> list[Change]:
+        """Write edits as changes of this device's incarnation; none when every value is already there."""
+        changes = self.engine.commit(self.actor, edits)
+        if changes:
+            self._record(changes, Origin.OWN, self._ledger.entropy(16) if len(changes) > 1 else None)
+            for edit in edits:
+                if edit.section == ENTRIES:
+                    self.touches.entries.add(edit.entry)
+                else:
+                    self.touches.flat = True
+        return changes
+
+    def apply(self, chunks: Sequence[bytes | Change], *, actor: bytes | None = None) -> Applied:
+        """Gate and apply changes from outside, all or none. Raises `Refused` and `MissingDependencies`."""
+        applied = self.engine.apply(chunks, actor=actor)
+        self._record(applied.changes, Origin.FOREIGN)
+        self.touches.add(applied.touched)
+        return applied
+
+    def begin_incarnation(self, actor: bytes) -> None:
+        """From here on this device writes under another actor."""
+        self.set_state(INCARNATION, actor)
+        self.actor = actor
+
+    def replace(self, engine: Engine, written: Sequence[Change] = ()) -> None:
+        """Go on with another document than the journal's: a snapshot of it takes the journal's place. ``written``:
+        changes in it that this device made just now. Raises `EngineFailure`."""
+        self.replaced = True
+        self.engine = engine
+        self._ledger.adopt(engine)
+        # A row of no meaning, gone with the next statement: others see by its number that they have to load anew.
+        self.store.append(self._ledger.entropy(16), 1, self._ledger.entropy(32), b"", Origin.FOREIGN)
+        if not self._ledger.fold(self.store, engine):
+            raise EngineFailure("the document with its branches put right cannot be stored")
+        self._record(written, Origin.OWN)
+        self.touches.everything = True
+
+    def _record(self, changes: Sequence[Change], origin: Origin, group: bytes | None = None) -> None:
+        self.changes += changes  # before any of them is stored: the document has moved on, whatever the disk says
+        for index, change in enumerate(changes):
+            mark = b"" if group is None else _GROUPED.pack(_MARK, group, index, len(changes))
+            sealed = self._ledger.key.seal(JOURNAL, change.hash, mark + change.chunk)
+            self.store.append(change.actor, change.seq, change.hash, sealed, origin)
