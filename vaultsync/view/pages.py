@@ -20,13 +20,14 @@ from typing import Any, Final, NamedTuple
 
 import msgpack
 
-from vaultsync.schema.cells import Raw, Scalar
+from vaultsync.schema.cells import Raw, Scalar, owner
 
 __all__ = [
     "PAGE",
     "Columns",
     "Layout",
     "MalformedPage",
+    "Page",
     "Row",
     "array_of",
     "bytes_of",
@@ -63,18 +64,19 @@ def _layout(keys: tuple[str, ...]) -> Layout:
 
 
 class Row(NamedTuple):
-    """One stored entry: the values of its layout's keys, and the cells of its elements."""
+    """One stored entry: the values of its layout's keys in order (and more behind them), and the cells of its elements
+    by field."""
 
     layout: Layout
-    values: Sequence[Scalar]
-    extra: Mapping[str, Scalar]
+    values: Sequence[Any]
+    elements: Mapping[str, Mapping[str, Scalar]]
 
     @property
     def raw(self) -> Raw:
         """The entry as a mapping; a new one each time."""
-        found = dict(zip(self.layout.keys, self.values, strict=False))
-        if self.extra:
-            found.update(self.extra)
+        found: dict[str, Scalar] = dict(zip(self.layout.keys, self.values, strict=False))
+        for cells in self.elements.values():
+            found.update(cells)
         return found
 
 
@@ -86,33 +88,50 @@ def encode_page(raws: Sequence[Raw]) -> bytes:
     for raw in raws:
         keys: list[str] = []
         row: list[Any] = []
-        extra: dict[str, Scalar] = {}
+        elements: dict[str, dict[str, Scalar]] = {}
         for key, value in raw.items():
-            if key[:1] != "$" and ("/" in key or "@" in key):
-                extra[key] = value
+            if ("/" in key or "@" in key) and key[:1] != "$":
+                elements.setdefault(owner(key), {})[key] = value
             else:
                 keys.append(key)
                 row.append(value)
-        row.append(extra or None)
+        row.append(elements or None)
         row.append(layouts.setdefault(tuple(keys), len(layouts)))
         rows.append(row)
     return pack([list(layouts), rows])
 
 
-def decode_page(data: bytes, count: int) -> list[Row]:
+class Page:
+    """A decoded page."""
+
+    __slots__ = ("_layouts", "_rows")
+
+    def __init__(self, layouts: list[Layout], rows: list[list[Any]]) -> None:
+        self._layouts = layouts
+        self._rows = rows
+
+    def __getitem__(self, number: int) -> Row:
+        row = self._rows[number]
+        return Row(self._layouts[row[-1]], row, row[-2] or _NOTHING)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+
+def decode_page(data: bytes, count: int) -> Page:
     """The entries of a page of ``count``. Raises `MalformedPage`."""
     try:
         keys, rows = unpack(data)
         layouts = [_layout(tuple(each)) for each in keys]
-        found = [Row(layouts[row[-1]], row, row[-2] or _NOTHING) for row in rows]
-        if len(found) != count or any(len(row.values) != len(row.layout.keys) + 2 for row in found):
+        sizes = [len(layout.keys) + 2 for layout in layouts]
+        if len(rows) != count or any(len(row) != sizes[row[-1]] for row in rows):
             raise MalformedPage("a page does not hold what it should")
-    except (TypeError, ValueError, IndexError, AttributeError):
+    except (TypeError, ValueError, IndexError, AttributeError, KeyError):
         raise MalformedPage("a page cannot be read") from None
-    return found
+    return Page(layouts, rows)
 
 
-_NOTHING: Final[Mapping[str, Scalar]] = {}
+_NOTHING: Final[Mapping[str, Mapping[str, Scalar]]] = {}
 
 
 # ---- columns ----------------------------------------------------------------------------------------------------

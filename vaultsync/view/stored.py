@@ -10,21 +10,20 @@ Everything here is immutable but for what is kept of pages, and shared by all vi
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import compress
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from vaultsync.schema.cells import Raw, Scalar
 from vaultsync.schema.kind import Kind
-from vaultsync.schema.kinds import NoteKind
+from vaultsync.schema.kinds import NoteKind, TagsKind
 from vaultsync.schema.scalars import FlagKind, ScalarKind, TextKind
-from vaultsync.schema.types import Schema
+from vaultsync.schema.types import Field, Schema
 from vaultsync.view.context import Context
 from vaultsync.view.decide import Judgement, Status
 from vaultsync.view.entry import NO_FIELDS, Entry, Fields, evaluate
 from vaultsync.view.index import Index
-from vaultsync.view.pages import PAGE, Columns, Layout, MalformedPage, Row, decode_page, encode_page
+from vaultsync.view.pages import PAGE, Columns, Layout, MalformedPage, Page, Row, decode_page, encode_page
 
 __all__ = ["KEPT_PAGES", "Pages", "StoredEntry", "Table"]
 
@@ -49,7 +48,7 @@ class Pages:
         self._ids = ids
         self._fetch = fetch
         self._recover = recover
-        self._kept: dict[int, list[Row]] = {}
+        self._kept: dict[int, Page] = {}
         self.decoded = 0
         """How many pages were decoded so far: for tests and diagnosis."""
 
@@ -57,7 +56,7 @@ class Pages:
         """One entry."""
         return self.page(number // PAGE)[number % PAGE]
 
-    def page(self, number: int) -> list[Row]:
+    def page(self, number: int) -> Page:
         """The entries of one page."""
         found = self._kept.get(number)
         if found is None:
@@ -69,7 +68,7 @@ class Pages:
             kept[number] = found
         return found
 
-    def _read(self, number: int) -> list[Row]:
+    def _read(self, number: int) -> Page:
         start = number * PAGE
         ids = self._ids[start : start + PAGE]
         try:
@@ -157,70 +156,72 @@ class Table:
 
 
 # ---- reading fields without looking at every key ------------------------------------------------------------------
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """Where the fields of one shape stand in one layout."""
+class _Step(NamedTuple):
+    """Where one field stands in a layout."""
 
-    shown: tuple[tuple[str, int, Callable[[Scalar], Any] | None, Kind | None], ...]
-    past: tuple[tuple[str, int, Callable[[Scalar], Any] | None, Kind | None], ...]
-    secret: frozenset[str]
+    name: str
+    place: int  # of its plain key; -1: there is none
+    decode: Callable[[Scalar], Any] | None  # of the plain key's value; None: it is shown as it is stored
+    kind: Kind
+
+
+class _Plan:
+    """Where the fields of one shape stand in one layout, when everything that is stored fits."""
+
+    __slots__ = ("_past", "_secret", "_shown")
+
+    def __init__(self, shown: list[_Step], past: list[_Step], secret: frozenset[str]) -> None:
+        self._shown = shown
+        self._past = past
+        self._secret = secret
 
     def read(self, row: Row) -> tuple[Fields, Fields]:
-        values = self._values(self.shown, row)
-        past = self._values(self.past, row) if self.past else None
-        return Fields(values, self.secret), Fields(past, self.secret) if past else NO_FIELDS
+        shown = _values(self._shown, row.values, row.elements)
+        past = _values(self._past, row.values, row.elements) if self._past else None
+        return Fields(shown, self._secret) if shown else NO_FIELDS, Fields(past, self._secret) if past else NO_FIELDS
 
-    @staticmethod
-    def _values(
-        fields: Iterable[tuple[str, int, Callable[[Scalar], Any] | None, Kind | None]], row: Row
-    ) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        values, extra = row.values, row.extra
-        for name, place, decode, kind in fields:
-            if kind is None:
-                value = values[place]
-                if decode is not None:
-                    value = decode(value)
-            elif extra:
-                start, head = name + "/", name + "@"
-                cells = {key: cell for key, cell in extra.items() if key.startswith((start, head))}
-                if place >= 0:
-                    cells[name] = values[place]
-                value = kind.read(name, cells)
-            elif place >= 0:
-                value = kind.read(name, {name: values[place]})
+
+def _values(
+    steps: Iterable[_Step], values: Sequence[Any], elements: Mapping[str, Mapping[str, Scalar]]
+) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, place, decode, kind in steps:
+        if elements and (cells := elements.get(name)) is not None and kind.has_elements:
+            if type(kind) is TagsKind:
+                start = len(name) + 1
+                value: Any = frozenset([key[start:] for key, cell in cells.items() if cell is True]) or None
             else:
-                continue
-            if value is not None:
-                found[name] = value
-        return found
+                value = kind.read(name, {**cells, name: values[place]} if place >= 0 else cells)
+        elif place < 0:
+            continue
+        else:
+            value = values[place] if decode is None else decode(values[place])
+        if value is not None:
+            found[name] = value
+    return found
 
 
 def _plan(layout: Layout, verdict: Judgement) -> _Plan | None:
     """None where lenses compute, or where something stored does not fit its field."""
     shape = verdict.shape
     if not verdict.visible:
-        return _Plan((), (), shape.secret)
+        return _Plan([], [], shape.secret)
     if shape.steps or not verdict.unknown.isdisjoint(shape.known):
         return None
-    return _Plan(_places(shape.active, layout), _places(shape.past, layout), shape.secret)
+    return _Plan(_steps(shape.active, layout), _steps(shape.past, layout), shape.secret)
 
 
-def _places(fields: Iterable[Any], layout: Layout) -> tuple[Any, ...]:
-    found: list[Any] = []
+def _steps(fields: Iterable[Field], layout: Layout) -> list[_Step]:
+    found = []
     for field in fields:
-        place = layout.places.get(field.name, -1)
-        if isinstance(field.kind, ScalarKind):
+        kind, place = field.kind, layout.places.get(field.name, -1)
+        if isinstance(kind, ScalarKind):
+            plain = isinstance(kind, (TextKind, FlagKind))
             if place >= 0:
-                plain = isinstance(field.kind, (TextKind, FlagKind))
-                found.append((field.name, place, None if plain else _decoding(field.kind), None))
-        else:
-            found.append((field.name, place if isinstance(field.kind, NoteKind) else -1, None, field.kind))
-    return tuple(found)
-
-
-def _decoding(kind: ScalarKind) -> Callable[[Scalar], Any]:
-    return lambda value: None if value is None else kind.decode(value)
+                found.append(_Step(field.name, place, None if plain else kind.decode, kind))
+        else:  # a note's plain key is a line of it; those of other kinds mean nothing
+            found.append(_Step(field.name, place if isinstance(kind, NoteKind) else -1, None, kind))
+    return found
 
 
 # ---- entries ------------------------------------------------------------------------------------------------------
