@@ -53,7 +53,7 @@ DEFENCES = [
         *_never("len(data) != _HEAD + p.COMMITMENT + ct_len + p.SIGNATURE"),
         ENVELOPES,
     ),
-    Defence("envelope: size cap first", "crypto/envelope.py", "<= limits.MAX_ENVELOPE_BYTES or", "or", ENVELOPES),
+    Defence("envelope: size cap first", "crypto/envelope.py", "or len(data) > _most(data[5]) or", "or", ENVELOPES),
     Defence(
         "padding is all zero",
         "crypto/packing.py",
@@ -255,5 +255,27 @@ DEFENCES = [
         'raise Refused(f"the file {reference.name!r} is not the one',
         'return contents or Refused(f"the file {reference.name!r} is not the one',
         "tests/vault/test_attachments.py",
+    ),
+    # -- in whole vaults
+    Defence(
+        "vault: nothing past a removed device's end",
+        "vault/ends.py",
+        'check_end(self._ends, chain, seq, name if env_id is None and seq == last else env_id or b"")',
+        "pass",
+        "tests/vault/test_revocation.py",
+    ),
+    Defence(
+        "vault: nothing sealed under a key older than its writer had",
+        "vault/exchange.py",
+        "check_epoch(self._identity.roster, epoch=epoch, roster_head=head, previous=previous)",
+        "pass",
+        "tests/vault/test_insider.py",
+    ),
+    Defence(
+        "vault: checkpoints are held against their writers' signatures",
+        "vault/verifying.py",
+        "sealed_checkpoint.verify(",
+        "(lambda *_, **__: None)(",
+        "tests/vault/test_checkpoints.py",
     ),
 ]
