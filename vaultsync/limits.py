@@ -82,6 +82,8 @@ SNAPSHOT_AFTER_ROWS: Final = 2_000
 SNAPSHOT_AFTER_BYTES: Final = 32 << 20
 """The same by size, for vaults of large changes."""
 
+MAX_FINDINGS: Final = 200
+"""Findings that a vault keeps; the oldest that ended go first. People look at a few, an audit at more."""
 MAX_INODE_MOVES: Final = 8
 """Incarnations that begin on one machine because the number of the file changed and nothing else; beyond it the file
 lies on a file system that numbers anew with every mount."""

@@ -9,7 +9,13 @@ CHAIN = b"\xab" * 16
 
 @pytest.mark.parametrize("kind", FindingKind)
 def test_a_finding_is_a_sentence(kind: FindingKind) -> None:
-    assert str(Finding(kind, CHAIN, 7)) == f"chain abababab, envelope 7: {kind.value}"
+    unknown, known = str(Finding(kind, CHAIN, 7)), str(Finding(kind, CHAIN, 7, device="Phone", teller="Tablet"))
+    assert unknown[0].isupper()
+    assert unknown.endswith((".", "here."))
+    if "list of devices" not in unknown and "password" not in unknown:
+        assert unknown.startswith("The unknown device abababab's edit 7 ")
+        assert known.startswith("Phone's edit 7 ")
+        assert "{" not in known
 
 
 @pytest.mark.parametrize("reason", WaitsFor)

@@ -11,7 +11,8 @@ What a remote promises
 What a remote does *not* promise
     * Listings may be late and incomplete, and a listed object may not be there yet, or not any more.
     * The bytes may be truncated (a synced folder in the middle of writing) or hostile. Callers verify everything.
-    * Order of arrival means nothing.
+    * Order of arrival means nothing. (Unless the remote has an attribute ``orderly`` that is true: then a listing shows
+      all that was put before it began, and what others saw and it does not show is withheld, not late.)
 
 This module does no I/O: it is the interface and the grammar of names. Names are validated here once, so that no
 implementation ever turns a hostile name into a path outside its own folder or bucket.

@@ -53,6 +53,8 @@ class RelayRemote:
     ``ExtraMissing``.
     """
 
+    orderly = True
+
     def __init__(
         self,
         url: str,

@@ -12,14 +12,14 @@ import heapq
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from enum import Enum, auto
-from typing import Final
+from typing import Final, NamedTuple
 
 from vaultsync.errors import VaultSyncError
 from vaultsync.limits import RECENT_ENVELOPES, SYNC_WINDOW
 from vaultsync.sync import names
 from vaultsync.sync.events import Opened, Tip
 
-__all__ = ["TRANSITIONS", "Cause", "Chain", "Record", "State", "seq_of", "short_of"]
+__all__ = ["TRANSITIONS", "Cause", "Chain", "Claims", "Record", "State", "seq_of", "short_of"]
 
 
 class State(Enum):
@@ -81,6 +81,14 @@ TRANSITIONS: Final[Mapping[tuple[State, Cause], State]] = {
 nothing. A quarantine ends only with the core (or, for a signature, which no name covers, with the next listing)."""
 
 
+class Claims(NamedTuple):
+    """What others said exists of a chain: by number the first half of its id, and whose frontier said so. ``gap``: the
+    first number that the last listing did not show."""
+
+    gap: int
+    places: dict[int, tuple[bytes, bytes | None]]
+
+
 class Record:
     """One envelope on its way."""
 
@@ -125,6 +133,7 @@ class Chain:
         self.sides: dict[bytes, int] = {}  # ids of applied envelopes of other branches -> their sequence numbers
         self.side_names: set[str] = set()  # and their names
         self.side_reach = 0  # the highest of those numbers
+        self.claimants: dict[int, bytes] = {}  # who said so
         self.claims: dict[int, bytes] = {}  # the same, as others' frontiers say, beyond the tip
         self.named = 0  # the highest sequence number that anyone said exists
         # What the last listing said
@@ -229,11 +238,14 @@ class Chain:
             del self.claims[seq]
             self.named = max(self.claims, default=0)
 
-    def claim(self, seq: int, short: bytes) -> None:
+    def claim(self, seq: int, short: bytes, by: bytes | None = None) -> None:
         """Remember what another device's frontier says about a place beyond the tip."""
+        if by is not None:
+            self.claimants.setdefault(seq, by)
         self.named = max(self.named, seq)
         self.claims.setdefault(seq, short)
         if len(self.claims) > RECENT_ENVELOPES:
+            self.claimants.pop(min(self.claims), None)
             del self.claims[min(self.claims)]
 
 

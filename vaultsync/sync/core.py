@@ -55,7 +55,7 @@ from vaultsync.errors import (
 from vaultsync.limits import FETCH_BATCH, MAX_GROUP_ENVELOPES
 from vaultsync.sync import events as ev
 from vaultsync.sync import names
-from vaultsync.sync.chain import Cause, Chain, Record, State, seq_of, short_of
+from vaultsync.sync.chain import Cause, Chain, Claims, Record, State, seq_of, short_of
 from vaultsync.sync.ledger import Ledger
 from vaultsync.sync.ready import held_before, ready_units
 from vaultsync.sync.report import Finding, FindingKind, Waiting
@@ -71,7 +71,9 @@ class Core(Ledger):
     None before it has one. ``roster``: the chains the roster knows, None to let opening find out. ``outbox``: names of
     own envelopes that this remote was not seen to hold, in order. ``quarantined``: names set aside earlier. ``sides``:
     chain -> id -> number of the applied envelopes that lie on other branches than the one followed. ``former``: chains
-    that this device wrote earlier.
+    that this device wrote earlier. ``claims``: from `claims` of an earlier core of this remote. ``orderly``: a
+    listing of this remote shows all that was put before it began, so that what others saw and it does not show is
+    withheld.
     """
 
     def __init__(
@@ -85,9 +87,18 @@ class Core(Ledger):
         quarantined: Iterable[str] = (),
         sides: Mapping[bytes, Mapping[bytes, int]] | None = None,
         former: Iterable[bytes] = (),
+        claims: Mapping[bytes, Claims] | None = None,
+        orderly: bool = True,
     ) -> None:
         super().__init__(vault, tips, own, roster, outbox, quarantined, sides or {})
         self._former = frozenset(former)
+        self._orderly = orderly
+        for key, claimed in (claims or {}).items():
+            chain = self._chain(key)
+            chain.gap = claimed.gap
+            for seq, (short, by) in sorted(claimed.places.items()):
+                if seq > chain.tip.seq:
+                    chain.claim(seq, short, by)
         self._handlers: dict[type[Any], Callable[[Any], None]] = {
             ev.Listed: self._listed,
             ev.Holds: self._holds,
@@ -121,6 +132,40 @@ class Core(Ledger):
         """Whether the remote lists envelopes of an own chain that this device does not know."""
         own = [self._chains[key] for key in (*self._former, self._own) if key in self._chains]
         return any(name not in self._quarantined for chain in own for name in chain.offered)
+
+    def claims(self) -> dict[bytes, Claims]:
+        """What others said exists beyond the tips, to be kept: the envelopes that say so are not opened again."""
+        return {
+            key: Claims(
+                chain.gap,
+                {seq: (short, chain.claimants.get(seq)) for seq, short in chain.claims.items() if seq > chain.tip.seq},
+            )
+            for key, chain in self._chains.items()
+            if chain.named > chain.tip.seq and chain.claims
+        }
+
+    def settled(self, finding: Finding) -> bool:
+        """Whether the cause of a finding went away, as the last listing and what is applied here tell."""
+        chain = self._chains.get(finding.chain)
+        if chain is None:
+            return True
+        seq = finding.seq
+        applied = seq <= chain.tip.seq or seq in chain.sides.values()
+        match finding.kind:
+            case FindingKind.WITHHELD:
+                return applied or any(seq_of(name) == seq for name in chain.offered)
+            case FindingKind.ROLLED_BACK:
+                gone = chain.gone.union(self._healing, self._heal).intersection(finding.names)
+                return not gone and (chain.explained is not None or seq > chain.tip.seq)
+            case FindingKind.EQUIVOCATION:
+                return seq <= chain.tip.seq and seq in chain.sides.values() and not chain.at.get(seq)
+            case FindingKind.BROKEN_CHAIN:
+                return not any(name in chain.records for name in finding.names)
+            case FindingKind.OTHER_BRANCH:
+                return seq in chain.sides.values()
+            case FindingKind.OWN_CHAIN_AHEAD:
+                return finding.chain != self._own and applied
+        return True
 
     def missing(self) -> frozenset[bytes]:
         """Change hashes that opened envelopes wait for. Tell the core those that the document has as ``Known``."""
@@ -231,8 +276,9 @@ class Core(Ledger):
         lost = sorted(was_gone & chain.gone - chain.records.keys())
         if lost and seq_of(lost[0]) >= chain.gap:
             self._find(FindingKind.ROLLED_BACK, chain, seq_of(lost[0]), *lost)
-        if chain.tip.seq < chain.gap == was_gap <= chain.named and chain.gap < chain.last:
-            self._find(FindingKind.WITHHELD, chain, chain.gap)
+        if chain.tip.seq < chain.gap == was_gap <= chain.named and (self._orderly or chain.gap < chain.last):
+            by = next((chain.claimants[seq] for seq in sorted(chain.claimants) if seq >= chain.gap), None)
+            self._find(FindingKind.WITHHELD, chain, chain.gap, by=by)
         for name in sorted(self._outbox.keys() & set(listed)) if self._outbox else ():
             del self._outbox[name]
             self._confirmed.append(name)
@@ -282,7 +328,7 @@ class Core(Ledger):
             self._move(record, Cause.CUT)
             return
         record.opened = event
-        self._frontier(event.frontier, event.held)
+        self._frontier(event.frontier, event.held, chain.key)
         if self._quarantined.pop(record.name, self) is not self:
             self._release.append(record.name)
         chain.probe = None
@@ -419,18 +465,21 @@ class Core(Ledger):
     # ---- what others say ------------------------------------------------------------------------------------------
 
     def _frontier(
-        self, frontier: Mapping[bytes, tuple[int, bytes]], held: Mapping[bytes, frozenset[bytes]] = MappingProxyType({})
+        self,
+        frontier: Mapping[bytes, tuple[int, bytes]],
+        held: Mapping[bytes, frozenset[bytes]] = MappingProxyType({}),
+        by: bytes | None = None,
     ) -> None:
         for key, (seq, env_id) in frontier.items():
             chain = self._chain(key)
             if env_id in chain.sides or env_id[:16] in held.get(key, ()):
                 continue
             if seq > chain.tip.seq:
-                chain.claim(seq, env_id[:16])
+                chain.claim(seq, env_id[:16], by)
                 if key == self._own:
-                    self._find(FindingKind.OWN_CHAIN_AHEAD, chain, seq)
+                    self._find(FindingKind.OWN_CHAIN_AHEAD, chain, seq, by=by)
             elif chain.recent.get(seq, env_id[:16]) != env_id[:16] or held.get(key):
-                self._find(FindingKind.OTHER_BRANCH, chain, seq)
+                self._find(FindingKind.OTHER_BRANCH, chain, seq, by=by)
 
     def _roster_changed(self, event: ev.RosterChanged) -> None:
         self._roster = None if event.chains is None else frozenset(event.chains)

@@ -84,11 +84,11 @@ class Ledger:
             self._set_aside.append(ev.Quarantined(record.name, error))
         self._quarantined[record.name] = error
 
-    def _find(self, kind: FindingKind, chain: Chain, seq: int, *involved: str) -> None:
+    def _find(self, kind: FindingKind, chain: Chain, seq: int, *involved: str, by: bytes | None = None) -> None:
         key = (kind, chain.key, 0 if kind in _ONCE_A_CHAIN else seq)
         if key not in self._reported:
             self._reported.add(key)
-            self._findings.append(Finding(kind, chain.key, seq, involved))
+            self._findings.append(Finding(kind, chain.key, seq, involved, by))
 
     def _move(self, record: Record, cause: Cause) -> None:
         """The only place where an envelope changes its state, and where what depends on the state is kept in step."""

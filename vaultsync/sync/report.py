@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Final
 
 __all__ = ["Finding", "FindingKind", "SyncReport", "Waiting", "WaitsFor"]
 
@@ -51,20 +52,64 @@ class FindingKind(Enum):
     OWN_CHAIN_AHEAD = (
         "the remote holds envelopes of this device that it does not know: a restored backup or a copied file"
     )
+    DEVICES_ROLLED_BACK = "the remote no longer holds a part of the list of devices that it held before"
+    ACCOUNT_ROLLED_BACK = "the remote no longer holds what password and recovery code open, which it held before"
+
+
+_ABOUT_THE_REMOTE: Final = frozenset({FindingKind.DEVICES_ROLLED_BACK, FindingKind.ACCOUNT_ROLLED_BACK})
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something noticed about a remote or a device. ``seq``: the first place concerned; ``names``: objects known."""
+    """Something noticed about a remote or a device, never a loss: local data is complete whatever was found.
+
+    ``chain`` and ``seq``: the first place concerned (empty and 0 where it is none); ``names``: objects known. ``by``:
+    the chain whose frontier tells. What follows is for people, and not compared: ``device`` writes the chain,
+    ``teller`` is the device behind ``by``; ``remote`` is the address, ``noticed_ms`` and ``ended_ms`` are times of this
+    device, the latter ``None`` while the cause has not gone away.
+    """
 
     kind: FindingKind
     chain: bytes
     seq: int
     names: tuple[str, ...] = ()
+    by: bytes | None = field(default=None, compare=False)
+    device: str | None = field(default=None, compare=False)
+    teller: str | None = field(default=None, compare=False)
+    remote: str | None = field(default=None, compare=False)
+    noticed_ms: int | None = field(default=None, compare=False)
+    ended_ms: int | None = field(default=None, compare=False)
+
+    @property
+    def place(self) -> tuple[FindingKind, bytes, int]:
+        """What makes two findings one."""
+        return self.kind, self.chain, self.seq
 
     def __str__(self) -> str:
-        many = f" ({len(self.names)} objects)" if len(self.names) > 1 else ""
-        return f"chain {self.chain.hex()[:8]}, envelope {self.seq}: {self.kind.value}{many}"
+        if self.kind in _ABOUT_THE_REMOTE:
+            return f"{self.kind.value[0].upper()}{self.kind.value[1:]}; it is put back from here."
+        whose = f"{self.device}'s" if self.device else f"the unknown device {self.chain.hex()[:8]}'s"
+        told = self.teller or "another device"
+        return _SENTENCES[self.kind].format(
+            Whose=whose[0].upper() + whose[1:], whose=whose, seq=self.seq, told=told, more=_more(len(self.names))
+        )
+
+
+_SENTENCES: Final = {
+    FindingKind.EQUIVOCATION: "{Whose} edit {seq} is there twice, and different: its vault was copied or restored "
+    "from a backup, and both copies went on. Both are kept.",
+    FindingKind.BROKEN_CHAIN: "{Whose} edit {seq} follows one that was never seen here.",
+    FindingKind.OTHER_BRANCH: "{Whose} edit {seq} is not the one that {told} saw under that number.",
+    FindingKind.ROLLED_BACK: "{Whose} edit {seq}{more} went missing from the remote, which held it before; what is "
+    "here is put back.",
+    FindingKind.WITHHELD: "{Whose} edit {seq} was seen by {told}, and the remote does not give it out.",
+    FindingKind.OWN_CHAIN_AHEAD: "{Whose} edit {seq} was sent before and is not known here any more: this "
+    "vault was copied or restored from a backup. It goes on as a new copy.",
+}
+
+
+def _more(count: int) -> str:
+    return f" (and {count - 1:,} more)" if count > 1 else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,9 +22,12 @@ _T = TypeVar("_T")
 class MemoryRemote:
     """Objects in a dictionary. Thread-safe; share one object between all the vaults of a test.
 
-    ``objects`` may be read and damaged by tests. ``readonly`` makes writing raise ``RemoteRefused``,
+    ``orderly``: a listing shows everything that was put before it. ``objects`` may be read and damaged by tests.
+    ``readonly`` makes writing raise ``RemoteRefused``,
     ``present = False`` makes everything raise ``RemoteUnavailable``.
     """
+
+    orderly = True
 
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}
@@ -101,6 +104,7 @@ class LyingRemote:
 
     def __init__(self, inner: Remote) -> None:
         self.inner = inner
+        self.orderly = getattr(inner, "orderly", False)
         self.hidden: set[str] = set()
         self.stubborn = False
 

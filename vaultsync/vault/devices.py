@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from vaultsync.document.engine import Engine
 from vaultsync.vault.exchange import HEARD
 from vaultsync.vault.identity import Identity
 from vaultsync.vault.ledger import Ledger
 from vaultsync.vault.standing import Heard
 from vaultsync.view.context import Device
 
-__all__ = ["DeviceInfo", "devices", "heard"]
+__all__ = ["DeviceInfo", "census_rows", "devices", "heard"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,12 @@ def devices(identity: Identity, census: Iterable[Device], ledger: Ledger) -> tup
             )
         )
     return tuple(sorted(found, key=lambda device: (not device.this, device.name.lower(), device.id)))
+
+
+def census_rows(engine: Engine) -> list[Device]:
+    """What every device that ever was here says of itself."""
+    rows = engine.read("devices") or {}
+    return [device for name, row in sorted(rows.items()) if (device := Device.parse(name, row)) is not None]
 
 
 def heard(identity: Identity, census: Iterable[Device], ledger: Ledger) -> tuple[Heard, ...]:

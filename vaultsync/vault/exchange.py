@@ -34,6 +34,7 @@ from vaultsync.vault.checkpoints import remember_parcel
 from vaultsync.vault.covering import Covering
 from vaultsync.vault.ends import Ends
 from vaultsync.vault.environment import Environment
+from vaultsync.vault.findings import Findings, Witness
 from vaultsync.vault.grafting import SIDE, Grafts
 from vaultsync.vault.hearing import note_late
 from vaultsync.vault.identity import Identity
@@ -78,6 +79,7 @@ class Exchange:
         learned: Callable[[Identity], None] = lambda identity: None,
         merged: Callable[[frozenset[str]], None] = lambda entries: None,
         progress: Callable[[Progress], None] = lambda progress: None,
+        findings: Findings | None = None,
     ) -> None:
         """``load_identity`` reads this device's identity from the store; ``learned`` is told when the roster grew.
 
@@ -109,6 +111,7 @@ class Exchange:
         self._progress = progress
         self._learned = learned
         self._grafts = Grafts(ledger)
+        self._witness = Witness(ledger, remote_id, findings if findings is not None else Findings(ledger))
         self._announcing: list[Entry] = []
         self._core: Core | None = None
         self._news = -1
@@ -131,6 +134,7 @@ class Exchange:
             core = self._exchange_rosters(core, receive_only=receive_only)
             if not receive_only:
                 self._rosters.put_account()
+                self._tally.findings += self._witness.compare(self._rosters)
             self._list(core, stop)
             if core.own_ahead():
                 self._work_off(core, stop)  # a restored backup: what it had sent is not to be sent as something else
@@ -146,6 +150,7 @@ class Exchange:
             if not receive_only:
                 self._covering.put(stop)
                 self._covering.maintain(core, stop)
+            self._tally.findings = list(self._witness.finish(core, self._tally.findings, self._environment.now_ms()))
         except BaseException:
             self.forget()  # what was handed out has no outcome: begin anew from the store
             raise
@@ -226,6 +231,7 @@ class Exchange:
             with self._ledger.store.write() as writing:
                 writing.add_remote(self.remote_id)
             self._grafts.load()
+            claims = self._witness.claims()
             applied = self._covering.tips()
             with self._ledger.store.read() as reading:
                 self._core = Core(
@@ -237,6 +243,8 @@ class Exchange:
                     quarantined=reading.quarantined_names(),
                     sides=self._grafts.sides,
                     former=self._identity.own_chains[:-1],
+                    claims=claims,
+                    orderly=getattr(self.remote, "orderly", False),
                 )
             self._news = self._ledger.news
             self._parcels.clear()

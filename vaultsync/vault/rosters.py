@@ -38,6 +38,9 @@ class Rosters:
         self._learned = learned
         self._put = put
         self._now_ms = now_ms
+        self.listed: frozenset[bytes] = frozenset()
+        """Entries that the remote showed when it was last asked, before any were put."""
+        self.account_listed = False
         self.use(identity)
 
     def use(self, identity: Identity) -> None:
@@ -57,6 +60,7 @@ class Rosters:
         for name in self._remote.list(names.roster_prefix(self.identity.vault_id)):
             if (parsed := names.parse_roster(name)) is not None:
                 listed[parsed.digest] = name
+        self.listed = frozenset(listed)
         roster = self.identity.roster
         unknown = [
             (digest, name)
@@ -91,8 +95,17 @@ class Rosters:
     def put_account(self) -> None:
         """See to it that the account slot is there, unless a newer one is."""
         account = self.identity.account
-        if account.number and all(slot.n < account.number for _, slot in self._slots(account.locator)):
-            self._put(names.account_name(account.locator, account.number, account.digest), account.data)
+        if not account.number:
+            return
+        self.account_listed = any(slot.n >= account.number for _, slot in self._slots(account.locator))
+        if not self.account_listed:
+            self._put(self.account_name, account.data)
+
+    @property
+    def account_name(self) -> str:
+        """Under which the account slot lies on remotes; empty without one."""
+        account = self.identity.account
+        return names.account_name(account.locator, account.number, account.digest) if account.number else ""
 
     def drop_slots(self, locator: bytes) -> None:
         """Take the slots at that place off the remote, but the one that counts now. Raises `RemoteError`."""

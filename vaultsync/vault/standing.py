@@ -67,6 +67,15 @@ class Heard:
     name: str
     heard_ms: int | None
 
+    def sentence(self, now_ms: int) -> str:
+        """For a list of devices."""
+        if self.heard_ms is None:
+            return f"Nothing heard from {self.name} yet"
+        since = ago(self.heard_ms, now_ms)
+        return (
+            f"Last heard from {self.name} {since} ago" if since else f"Heard from {self.name}, by a clock that is off"
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class MirrorStatus:

@@ -32,6 +32,7 @@ from vaultsync.vault.background import Background
 from vaultsync.vault.checkpoints import known_checkpoints, write_checkpoint
 from vaultsync.vault.environment import Environment
 from vaultsync.vault.exchange import Exchange
+from vaultsync.vault.findings import Findings
 from vaultsync.vault.identity import Identity
 from vaultsync.vault.inspection import InspectorUnavailable
 from vaultsync.vault.ledger import Ledger, Notes
@@ -78,6 +79,7 @@ class Syncing:
         told: Told,
         identity: Callable[[], Identity],
         heard: Callable[[], tuple[Heard, ...]] = lambda: (),
+        findings: Findings | None = None,
         opener: Callable[[str], Remote] = reach,
         background: bool = True,
     ) -> None:
@@ -94,7 +96,7 @@ class Syncing:
         self._setup = threading.RLock()  # which remotes there are, and the thread; held for moments only
         self._background: Background | None = None
         self._may_run_in_background = background
-        self._findings: tuple[Finding, ...] = ()
+        self.findings = findings if findings is not None else Findings(ledger)
         self._closed = False
         last = ledger.state(LAST_SYNC)
         self._last_ms: int | None = int(last) if last else None
@@ -199,6 +201,7 @@ class Syncing:
                 learned=self._told.learned,
                 merged=self._told.merged,
                 progress=self._tell_progress,
+                findings=self.findings,
             )
 
         link = Link(url, make, self._environment.now_ms)
@@ -327,8 +330,7 @@ class Syncing:
                 for other in self.links:
                     if other is not link:
                         other.forget()  # it was told nothing of this
-            new = tuple(finding for finding in report.findings if finding not in self._findings)
-            self._findings += new
+            new = report.findings
             if link.url == self.settings.url:
                 self._note_success(report)
             notice = self._mover.look(link)
@@ -403,8 +405,7 @@ class Syncing:
     def status(self) -> Status:
         """As of now."""
         with self._ledger.store.read() as reading:
-            tip = reading.own_tip(self._ledger.actor)
-            unpacked = tip.seq - tip.packed if tip else 0
+            unpacked = sum(tip.seq - tip.packed for tip in reading.own_tips())
             standings = [
                 Standing.of(link, reading.undelivered_count(link.url) + unpacked, auto=self.settings.auto)
                 for link in self.links
@@ -416,7 +417,7 @@ class Syncing:
             self._identity(),
             elsewhere=self._mover.elsewhere,
             last_ms=self._last_ms,
-            findings=self._findings,
+            findings=self.findings.open((self.settings.url, *self.settings.mirrors)),
             quarantined=quarantined,
             now_ms=self._environment.now_ms(),
             devices=self._heard(),

@@ -30,7 +30,7 @@ from vaultsync.remote import Remote
 from vaultsync.schema.kinds import FileRef
 from vaultsync.schema.published import Drift
 from vaultsync.schema.types import Schema
-from vaultsync.sync.report import SyncReport
+from vaultsync.sync.report import Finding, SyncReport
 from vaultsync.vault import access, account, census, unlocking
 from vaultsync.vault.attachments import attach, read_attachment
 from vaultsync.vault.desk import Desk, Quota
@@ -556,6 +556,12 @@ class Vault(Managing):
         """How syncing stands, for a user interface."""
         self._check_open()
         return self._syncing.status
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """Everything that was ever noticed about remotes and devices, the newest last; `status` has what lasts."""
+        self._check_open()
+        return self._syncing.findings.all()
 
     def subscribe(
         self, callback: Callable[[Event], object], /, *, ended: Callable[[], object] = lambda: None

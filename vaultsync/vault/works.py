@@ -9,14 +9,15 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 
-from vaultsync.errors import StoreError
+from vaultsync.errors import StoreError, UnknownChain
 from vaultsync.remote import Remote
 from vaultsync.schema.types import Schema
 from vaultsync.vault import census, unlocking
 from vaultsync.vault.desk import Desk
-from vaultsync.vault.devices import heard
+from vaultsync.vault.devices import census_rows, heard
 from vaultsync.vault.environment import Environment
 from vaultsync.vault.events import Bus, Event, EventKind
+from vaultsync.vault.findings import Findings
 from vaultsync.vault.identity import Identity
 from vaultsync.vault.incarnation import Lair
 from vaultsync.vault.ledger import Ledger
@@ -91,6 +92,7 @@ class Works:
             ),
             identity=lambda: self.identity,
             heard=self._heard,
+            findings=Findings(ledger, self._writer),
             opener=opener,
             background=background,
         )
@@ -144,6 +146,16 @@ class Works:
         row = next((row for row in self.picture.everybody if row.id == device.hex()), None)
         return row.name if row is not None else f"Device {device.hex()[:8]}"
 
+    def _writer(self, chain: bytes) -> str | None:
+        """The name of the device that writes a chain."""
+        try:
+            wanted = self.identity.roster.device_of(chain).id.hex()
+        except UnknownChain:
+            return None
+        if wanted == self.identity.device_id:
+            return self.identity.name
+        return next((row.name for row in census_rows(self._ledger.engine) if row.id == wanted), None)
+
     def _present(self, device_id: str) -> bool:
         return self.identity.has_member(device_id)
 
@@ -183,7 +195,7 @@ class Works:
             self.bus.tell(Event(EventKind.ELSEWHERE, frozenset(touches.entries), touches.everything))
 
     def _heard(self) -> tuple[Heard, ...]:
-        return heard(self.identity, self.picture.context.census, self._ledger)
+        return heard(self.identity, census_rows(self._ledger.engine), self._ledger)
 
     def close(self) -> None:
         """Stop syncing and let go of the file."""
