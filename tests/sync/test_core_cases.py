@@ -523,6 +523,20 @@ def test_a_withheld_envelope_is_waiting_first_and_then_a_finding() -> None:
     assert one.serve(envs[1]).sync().core.waiting() == ()
 
 
+def test_a_withheld_tail_of_a_remote_that_shows_all_it_has_is_a_finding_with_the_second_listing() -> None:
+    envs = row("a", 5)
+    witness = make("b", frontier={A: (5, envs[4].env_id)})
+    one = shell(*envs[:3], witness, orderly=True).sync()
+    assert one.findings == []
+    (finding,) = one.sync().sync().findings
+    assert (finding, finding.by) == (Finding(FindingKind.WITHHELD, A, 4), B)
+    assert not one.core.settled(finding)
+    again = shell(*envs[:3], witness, orderly=True, start=tip(envs[2]) | tip(witness), claims=one.core.claims())
+    assert kinds(again.hold(*envs[:3], witness).sync()) == [FindingKind.WITHHELD]
+    one.serve(*envs).sync()
+    assert one.core.settled(finding)
+
+
 def test_a_withheld_tail_is_waiting_only() -> None:
     envs = row("a", 5)
     witness = make("b", frontier={A: (5, envs[4].env_id)})

@@ -88,7 +88,7 @@ class Core(Ledger):
         sides: Mapping[bytes, Mapping[bytes, int]] | None = None,
         former: Iterable[bytes] = (),
         claims: Mapping[bytes, Claims] | None = None,
-        orderly: bool = True,
+        orderly: bool = False,
     ) -> None:
         super().__init__(vault, tips, own, roster, outbox, quarantined, sides or {})
         self._former = frozenset(former)
