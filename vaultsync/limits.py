@@ -154,11 +154,6 @@ COLLECT_AFTER_MS: Final = 24 * 3600 * 1000
 folders may carry a deletion to another device before they carry the checkpoint."""
 COLLECT_BATCH: Final = 500
 """Objects deleted in one pass, so that collection never stands in the way of the next one for long."""
-BLOB_AGE_MS: Final = 30 * 24 * 3600 * 1000
-"""An attachment to which nothing refers goes after it was seen so for this long: whoever sent it may not have sent the
-edit that refers to it, or may be offline."""
-BLOB_LOOK_MS: Final = 7 * 24 * 3600 * 1000
-"""Every change of the vault is read to find what attachments it refers to; not more often than this."""
 INSPECT_BYTES: Final = 1 << 30
 """Address space of the process that verifies a checkpoint, besides what its size asks for: 91,000 changes fit."""
 INSPECT_BYTES_EACH: Final = 128

@@ -95,6 +95,25 @@ DAMAGES = {
 }
 
 
+def looked_at(device: Device) -> tuple[set[str] | None, bool]:
+    """What is shown, nothing where opening says that the file is damaged; and whether a check finds it whole."""
+    try:
+        with device.open() as vault:
+            return titles(vault), vault.check().ok
+    except DamagedStore:
+        return None, False
+
+
+def healed_or_hopeless(device: Device) -> object:
+    """``None`` where the keys are gone, which is said together with what to do."""
+    try:
+        return device.heal()
+    except DamagedStore as error:
+        if "join the vault again" not in str(error):
+            raise
+        return None
+
+
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_every_page_damaged_is_noticed_and_healed(tmp_path: Path, damage: str):
     """Whatever page it is: nothing wrong is shown as right, and healing gives everything that was synced. Only the page
@@ -110,18 +129,12 @@ def test_every_page_damaged_is_noticed_and_healed(tmp_path: Path, damage: str):
             stale.unlink()
         device.path.write_bytes(whole[: page * PAGE] + broken + whole[(page + 1) * PAGE :])
         remote.objects = dict(objects)
-        try:
-            with device.open() as vault:
-                seen, fine = titles(vault), vault.check().ok
-            assert seen == device.all
-            if fine:
-                continue  # nothing that matters was on that page
-        except DamagedStore as error:
-            assert error.lost
-        try:
-            outcome = device.heal()
-        except DamagedStore as error:
-            assert "join the vault again" in str(error)
+        seen, fine = looked_at(device)
+        assert seen is None or seen == device.all
+        if fine:
+            continue  # nothing that matters was on that page
+        outcome = healed_or_hopeless(device)
+        if outcome is None:
             hopeless.append(page)
             continue
         healed += 1
