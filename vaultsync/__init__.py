@@ -84,6 +84,7 @@ if TYPE_CHECKING:
     from vaultsync.vault.desk import Quota
     from vaultsync.vault.devices import DeviceInfo
     from vaultsync.vault.events import Event, EventKind
+    from vaultsync.vault.healing import Healed
     from vaultsync.vault.keyring import keyring_key
     from vaultsync.vault.pairing import Pairing
     from vaultsync.vault.pairing import Stage as PairingStage
@@ -108,6 +109,7 @@ _HOMES = {
     "vaultsync.vault.devices": ("DeviceInfo",),
     "vaultsync.schema.published": ("SchemaDrift",),
     "vaultsync.schema.types": ("EntryType", "Field", "Schema"),
+    "vaultsync.vault.healing": ("Healed",),
     "vaultsync.vault.events": ("Event", "EventKind"),
     "vaultsync.schema.kinds": (
         "FileRef",
@@ -181,6 +183,7 @@ __all__ = [
     "Finding",
     "FindingKind",
     "ForkedChain",
+    "Healed",
     "ImportFailed",
     "ImportReport",
     "KeyringFailed",

@@ -97,7 +97,8 @@ def test_json_has_stable_keys(vault: Shell) -> None:
         "sent", "received", "entries", "bytes_sent", "bytes_received", "seconds", "complete", "waiting", "quarantined",
         "findings",
     }  # fmt: skip
-    assert vault.json("doctor", "ann.vault").keys() == {"healthy", "lost", "whole", "details", "remote", "drift"}
+    keys = {"healthy", "lost", "whole", "details", "remote", "drift", "checkpoint_ms"}
+    assert vault.json("doctor", "ann.vault").keys() == keys
     (device,) = vault.json("devices", "ann.vault")
     assert device.keys() == {"id", "name", "this", "app", "version", "release", "platform", "heard"}
     assert vault.json("notices", "ann.vault") == []

@@ -71,6 +71,24 @@ def test_a_damaged_vault(vault: Shell, sample: Callable[[int], Path]) -> None:
     assert "whole:" in report
 
 
+def test_a_damaged_vault_is_healed(vault: Shell, sample: Callable[[int], Path]) -> None:
+    sample(60)
+    vault("connect", "ann.vault", "shared")
+    vault("import", "ann.vault", "bitwarden.json")
+    vault("sync", "ann.vault")
+    before = vault.json("list", "ann.vault")
+    data = bytearray(Path("ann.vault").read_bytes())
+    for i in range(len(data) // 2, len(data) // 2 + 8192):
+        data[i] ^= 0x55
+    Path("ann.vault").write_bytes(data)
+    healed = vault.json("doctor", "ann.vault", "--heal")
+    assert healed["healed"]
+    assert not healed["lost"]
+    assert Path(healed["aside"]).exists()
+    assert vault.json("doctor", "ann.vault")["healthy"]
+    assert vault.json("list", "ann.vault") == before
+
+
 @pytest.mark.skipif(os.name == "nt" or not hasattr(os, "geteuid"), reason="needs POSIX permissions")
 def test_a_folder_that_is_not_writable(vault: Shell) -> None:
     with tempfile.TemporaryDirectory() as name:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -31,6 +32,7 @@ from vaultsync.cli.session import Json, Misused, Session, closing, on_vault, syn
 from vaultsync.errors import DamagedStore, RemoteError, StoreFailed, UnsupportedRemote, VaultExists
 from vaultsync.remote.address import is_exposed
 from vaultsync.vault.reaching import EXPOSED
+from vaultsync.vault.standing import ago
 from vaultsync.view import words
 
 __all__ = ["COMMANDS", "address"]
@@ -214,6 +216,7 @@ def status(session: Session, json: Json = False) -> None:
                     "auto_sync": now.auto_sync,
                     "pending": now.pending,
                     "quarantined": now.quarantined,
+                    "checkpoint_ms": now.checkpoint_ms,
                     "devices": len(vault.devices),
                 }
             )
@@ -323,29 +326,50 @@ def devices(session: Session, json: Json = False) -> None:
 
 
 @on_vault()
-def doctor(session: Session, json: Json = False) -> None:
+def doctor(
+    session: Session,
+    heal: Annotated[
+        bool, typer.Option("--heal", help="Put a whole file in the place of a damaged one, with what the remote holds.")
+    ] = False,
+    json: Json = False,
+) -> None:
     """Examine the vault's file, and whether its remote answers.
 
-    Every page and every seal. Exit status 1 when not all is well. What a damaged file lost and another device has comes
-    back by joining anew.
+    Every page and every seal. Exit status 1 when not all is well. With --heal a damaged file is made anew from what
+    can be read of it and from the remote; the damaged one is moved aside. Close the vault in other programs first.
     """
+    if heal:
+        healed = session.heal()
+        if json:
+            print_json({"healed": True, "entries": healed.entries, "lost": list(healed.lost), "aside": healed.aside})
+        else:
+            say(line(str(healed)))
+        return
     try:
         with session.opened() as vault:
             with working("Examining the file"):
                 health = vault.check()
             lost, whole, details = list(health.lost), list(health.whole), list(health.details)
-            remote = _remote_answers(vault)
+            remote, checkpoint_ms = _remote_answers(vault), vault.status.checkpoint_ms
             drift = [str(one) for one in vault.drift] if not lost else []
     except DamagedStore:  # too much for opening it: what can be told without its key
         from vaultsync.vault.health import examine_file
 
         health = examine_file(session.path)
         lost, whole, details = list(health.lost), list(health.whole), list(health.details)
-        remote, drift = {"address": None, "answers": None, "message": ""}, []
+        remote, drift, checkpoint_ms = {"address": None, "answers": None, "message": ""}, [], None
     healthy = not lost and remote["answers"] is not False
     if json:
         print_json(
-            {"healthy": healthy, "lost": lost, "whole": whole, "details": details, "remote": remote, "drift": drift}
+            {
+                "healthy": healthy,
+                "lost": lost,
+                "whole": whole,
+                "details": details,
+                "remote": remote,
+                "drift": drift,
+                "checkpoint_ms": checkpoint_ms,
+            }
         )
     else:
         heading("The vault's file is damaged." if lost else "The vault's file is whole.")
@@ -355,14 +379,21 @@ def doctor(session: Session, json: Json = False) -> None:
             say(f"  whole: {line(text)}")
         if remote["answers"]:
             say(f"The remote {line(remote['address'])} answers.")
+            say(_last_checkpoint(checkpoint_ms))
         elif remote["address"]:
             say(f"The remote does not answer: {line(remote['message'])}.")
         for text in drift:
             say(f"Schema: {line(text)}")
         if lost:
-            say("What another device or the remote has can be fetched again: move this file away and join anew.")
+            say("`vaultsync doctor --heal` makes it whole again, with what another device or the remote has.")
     if not healthy:
         raise typer.Exit(1)
+
+
+def _last_checkpoint(then_ms: int | None) -> str:
+    """When a new device would begin with what."""
+    since = ago(then_ms, int(time.time() * 1000))
+    return f"The last checkpoint was verified {since} ago." if since else "No checkpoint was needed yet."
 
 
 def _remote_answers(vault: vs.Vault) -> dict[str, Any]:

@@ -129,6 +129,10 @@ class SyncReport:
     waiting: tuple[Waiting, ...] = field(default=())
     quarantined: tuple[str, ...] = field(default=())
     findings: tuple[Finding, ...] = field(default=())
+    checkpoints: int = 0
+    """Checkpoints that were merged in instead of the envelopes that they hold."""
+    collected: int = 0
+    """Objects deleted from the remote because two verified checkpoints hold them."""
 
     @property
     def complete(self) -> bool:
@@ -147,10 +151,12 @@ class SyncReport:
             later.waiting,
             tuple(dict.fromkeys(self.quarantined + later.quarantined)),
             self.findings + tuple(finding for finding in later.findings if finding not in known),
+            self.checkpoints + later.checkpoints,
+            self.collected + later.collected,
         )
 
     def __str__(self) -> str:
-        if self.sent or self.received:
+        if self.sent or self.received or self.checkpoints:
             parts = [
                 f"sent {_counted(self.sent, 'envelope')} ({_size(self.bytes_sent)}), "
                 f"received {self.received} ({_size(self.bytes_received)}), "
@@ -158,6 +164,10 @@ class SyncReport:
             ]
         else:
             parts = [f"nothing new, {self.seconds:.1f} s"]
+        if self.checkpoints:
+            parts.append(f"caught up from {_counted(self.checkpoints, 'checkpoint')}")
+        if self.collected:
+            parts.append(f"tidied up: {_counted(self.collected, 'object')} that two checkpoints hold")
         parts += [f"waiting: {waiting}" for waiting in self.waiting]
         if self.quarantined:
             parts.append(f"set aside: {_counted(len(self.quarantined), 'object')}")

@@ -66,7 +66,7 @@ class Collector:
                     budget -= self._checkpoint(one, checkpoints, stop)
         except RemoteUnavailable:
             pass
-        return limits.COLLECT_BATCH - budget
+        return 0 if self._keeps_all else limits.COLLECT_BATCH - budget
 
     def _envelopes(
         self,

@@ -71,6 +71,10 @@ class Covering:
         self._offers: list[Offer] = []
         self._listed: set[str] = set()
         self._chains: dict[bytes, list[str]] = {}
+        self.merged = 0
+        """Checkpoints merged in since somebody set this to 0."""
+        self.collected = 0
+        """Objects deleted, likewise."""
         self._late = False
         self._late_passes = 0
         self._lost: frozenset[bytes] = frozenset()
@@ -169,6 +173,7 @@ class Covering:
             self._set_aside(offer, error)
             return None
         if taken.merged:
+            self.merged += 1
             self._merged(taken.entries)
         return taken
 
@@ -242,7 +247,7 @@ class Covering:
             self.write(stop)
             self._floors(core)
             self.put(stop)
-        self._collector.run(self._known, self._listed, self._chains, stop)
+        self.collected += self._collector.run(self._known, self._listed, self._chains, stop)
 
     def _holds_much(self, applied: Mapping[bytes, ev.Tip]) -> bool:
         """Whether so many envelopes are kept here that letting them go is worth fetching a checkpoint for."""

@@ -129,6 +129,7 @@ class Exchange:
         """
         started = self._environment.monotonic()
         self._tally = _Tally()
+        self._covering.merged = self._covering.collected = 0
         core = self._ready_core()
         try:
             core = self._exchange_rosters(core, receive_only=receive_only)
@@ -168,6 +169,8 @@ class Exchange:
             tuple(waiting for waiting in core.waiting() if not self._ends.past(waiting.chain, waiting.seq)),
             tuple(tally.quarantined),
             tuple(tally.findings),
+            self._covering.merged,
+            self._covering.collected,
         )
 
     def _hear(self, core: Core) -> tuple[Core, list[Entry]]:

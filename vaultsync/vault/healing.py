@@ -50,7 +50,22 @@ from vaultsync.vault.syncsettings import REMOTE
 
 __all__ = ["Healed", "heal"]
 
-_LEFT: Final = ("checkpoint/", "tip/", "heard/", "sealed/", "stated", "collected/", "said", ROSTER, IDENTITY, ACCOUNT)
+_LEFT: Final = (
+    "place",
+    "fork/",
+    "grafted",
+    "sides",
+    "checkpoint/",
+    "tip/",
+    "heard/",
+    "sealed/",
+    "stated",
+    "collected/",
+    "said",
+    ROSTER,
+    IDENTITY,
+    ACCOUNT,
+)
 """State that says what the damaged file held: found anew."""
 _HERE: Final = "damaged file"
 _JOIN: Final = "move the file away and join the vault again, with an invitation or the recovery code"

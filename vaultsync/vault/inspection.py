@@ -124,8 +124,8 @@ def _feed(process: subprocess.Popen[bytes], request: bytes, document: bytes) -> 
 
 def _read(process: subprocess.Popen[bytes], answer: list[bytes]) -> None:
     """At most as much as an answer may have; whoever writes more is ended."""
-    size = 0
-    while process.stdout is not None and (piece := process.stdout.read1(1 << 16)):
+    size, pipe = 0, process.stdout
+    while pipe is not None and (piece := os.read(pipe.fileno(), 1 << 16)):
         size += len(piece)
         if size > limits.MAX_INSPECTION_BYTES:
             answer.clear()
