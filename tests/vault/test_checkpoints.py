@@ -171,11 +171,10 @@ def test_a_second_process_of_the_device_goes_on_with_the_merged_document():
 def test_a_cut_off_fetch_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(limits, "CHECKPOINT_PART_BYTES", 300)
     world = World()
-    phone = world.device("Phone")
-    world.edits(world.first, 22)
     fetched: list[str] = []
     remote = Counting(world.remote, fetched)
-    phone.connect("memory://counting", remote=remote)
+    phone = world.device("Phone", remote)
+    world.edits(world.first, 22)
     parts, passes = 0, 0
     while titles(phone) != titles(world.first):
         remote.left = 6  # this many reads, then it is away
@@ -298,12 +297,9 @@ def test_what_is_collected_while_it_is_fetched_comes_from_the_checkpoint(monkeyp
     """The listing still showed it; between listing and reading, another device collected."""
     world = World()
     monkeypatch.setattr(limits, "CATCH_UP_ENVELOPES", 1_000)  # so the phone begins with envelopes
-    phone = world.device("Phone")
-    world.edits(world.first, 30)
-    world.clock.advance(2 * DAY)
 
     class Racing(Counting):
-        reads = 0
+        reads = -1_000
 
         def get(self, name: str) -> bytes:
             if "/env/" in name:
@@ -312,8 +308,14 @@ def test_what_is_collected_while_it_is_fetched_comes_from_the_checkpoint(monkeyp
                     world.first.sync()
             return super().get(name)
 
-    phone.connect("memory://racing", remote=Racing(world.remote, []))
+    racing = Racing(world.remote, [])
+    phone = world.device("Phone", racing)
+    world.edits(world.first, 30)
+    world.clock.advance(2 * DAY)
+    racing.reads = 0
     report = phone.sync()
+    assert racing.reads > 5
+    assert report.checkpoints == 1
     assert titles(phone) == titles(world.first)
     assert report.complete
     assert phone.sync().complete

@@ -199,12 +199,8 @@ def test_a_remote_that_is_away_leaves_the_file_as_it_was(tmp_path: Path):
     with pytest.raises(RemoteUnavailable):
         device.heal()
     assert device.path.read_bytes() == before
-    assert {file.name for file in tmp_path.iterdir()} <= {
-        "ann.vault",
-        "ann.vault-lock",
-        "ann.vault-wal",
-        "ann.vault-shm",
-    }
+    left = {file.name for file in tmp_path.iterdir()}
+    assert not [name for name in left if "healing" in name or "damaged" in name]
 
 
 def test_neither_the_wrong_key_nor_a_file_in_use_is_healed(tmp_path: Path):

@@ -249,7 +249,7 @@ def _record_anew(ledger: Ledger, found: Salvaged) -> tuple[int, list[str]]:
     if gone > 0:
         many = f"{gone:,} changes of this device that were" if gone > 1 else "One change of this device that was"
         return len(new), [f"{many} sent nowhere, or not completely readable."]
-    if {"actors", "journal"} & found.lost:
+    if "actors" in found.lost:
         return len(new), ["Changes of this device that were sent nowhere may be missing: their number is lost as well."]
     return len(new), []
 
