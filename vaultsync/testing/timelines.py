@@ -129,11 +129,11 @@ def rehearse_timeline(seed: int | str, histories: int = 5, *, timeline: Timeline
     return rehearsal.tally
 
 
-def vault_histories(seed: int | str, histories: int = 1) -> Counter[str]:
+def vault_histories(seed: int | str, histories: int = 1, *, timeline: Timeline | None = None) -> Counter[str]:
     """The same histories with real vaults on a remote in memory (see ``rehearsal.vaults``)."""
     from vaultsync.testing.rehearsal.vaults import play_with_vaults
 
-    made = invent_timeline(random.Random(f"{seed}/timeline"))
+    made = timeline or invent_timeline(random.Random(f"{seed}/timeline"))
     platforms = PLATFORMS if any(_placed(made.schema)) else PLATFORMS[:1]
     rehearsal = _Wandering(made.schema, changed_versions(made.schema), platforms, made.values, made.leftovers)
     tally: Counter[str] = Counter()
