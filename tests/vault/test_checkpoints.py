@@ -10,12 +10,14 @@ import pytest
 
 import vaultsync as vs
 from vaultsync import limits
-from vaultsync.errors import RemoteRefused, RemoteUnavailable
+from vaultsync.errors import DeviceRemoved, RemoteRefused, RemoteUnavailable
 from vaultsync.remote.folder import FolderRemote
 from vaultsync.sync import names
 from vaultsync.testing import MemoryRemote, memory_vault
 from vaultsync.testing.seeded import Clock, environment
-from vaultsync.vault.checkpoints import known_checkpoints
+from vaultsync.testing.vaults import PASSWORD
+from vaultsync.vault.checkpoints import forget, known_checkpoints, write_checkpoint
+from vaultsync.vault.parcels import pack_own
 
 DAY = 24 * 3600 * 1000
 SCHEMA = vs.Schema(
@@ -329,8 +331,6 @@ def test_a_checkpoint_that_arrives_after_the_deletions_is_waited_for():
     phone.sync()
     objects = world.remote.objects
     with phone._ledger.write() as transaction:  # the phone knows no checkpoint yet
-        from vaultsync.vault.checkpoints import forget
-
         for one in known_checkpoints(phone._ledger):
             forget(transaction, one)
     phone._syncing._exchange = None
@@ -423,3 +423,53 @@ def test_an_application_without_an_interpreter_takes_no_checkpoints_and_goes_on(
     world.edits(world.first, 12)
     assert world.count("ckpt") == 0
     assert titles(world.device("Phone")) == titles(world.first)
+
+
+# ---- removed devices ------------------------------------------------------------------------------------------------
+def test_checkpoints_of_a_removed_device_stop_counting_and_another_one_is_written():
+    """All checkpoints are the phone's, envelopes are gone on their word, and the phone is removed."""
+    world = World()
+    phone = world.device("Phone")
+    world.edits(phone, 30, "phone")
+    world.first.sync()
+    world.clock.advance(2 * DAY)
+    for _ in range(2):
+        phone.sync()
+        world.first.sync()
+    assert {one.writer for one in known_checkpoints(world.first._ledger)} == {phone._works.identity.chain.id}
+    before = world.names("ckpt")
+    expected = titles(world.first)
+    world.first.revoke(phone.devices[0], password=PASSWORD, code=world.first.recovery_code or "")
+    world.first.sync()
+    assert world.names("ckpt") - before
+    phone.add("login", title="after the removal")
+    with pytest.raises(DeviceRemoved):
+        phone.sync()
+    assert titles(world.device("Tablet")) == expected
+
+
+def test_a_checkpoint_with_what_a_removed_device_never_got_accepted_is_of_no_use():
+    """The removed device goes on in silence, and serves it all as a checkpoint."""
+    world = World()
+    phone = world.device("Phone")
+    world.edits(phone, 5, "phone")
+    world.first.sync()
+    expected = titles(world.first)
+    world.first.revoke(phone.devices[0], password=PASSWORD, code=world.first.recovery_code or "")
+    phone.add("login", title="after the removal")
+    pack_own(phone._ledger, phone._works.identity, environment("silence", clock=world.clock))
+    made = write_checkpoint(phone._ledger, phone._works.identity, environment("more silence", clock=world.clock))
+    assert made is not None
+    with phone._ledger.store.read() as reading:
+        for name in reading.names():
+            if "/blob/" not in name:
+                stored = reading.envelope(name)
+                assert stored is not None
+                world.remote.put(name, stored.data)
+    for name in sorted(world.names("env"))[:4]:
+        world.remote.delete(name)  # so that whoever joins looks for a checkpoint
+    world.first.sync()
+    assert titles(world.first) == expected
+    assert known(world.first) == 0 or made.env_id not in {one.env_id for one in known_checkpoints(world.first._ledger)}
+    tablet = world.device("Tablet")
+    assert "after the removal" not in titles(tablet)
