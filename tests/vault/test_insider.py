@@ -24,6 +24,8 @@ from vaultsync.schema.types import EntryType, Field, Schema
 from vaultsync.sync import names
 from vaultsync.sync.events import NO_ENVELOPE
 from vaultsync.testing import MemoryRemote, memory_vault
+from vaultsync.testing.vaults import PASSWORD
+from vaultsync.vault.identity import Identity
 from vaultsync.vault.vault import Vault
 
 NUMBER = int(os.environ.get("VAULTSYNC_EXAMPLES", "60"))
@@ -67,14 +69,17 @@ class Insider:
         tip: Change | None = None,
         count: int | None = None,
         name_of: bytes | None = None,
+        identity: Identity | None = None,
     ) -> str:
-        """Seals and puts an envelope as the next of the phone's chain; signs for ``tip``."""
+        """Seals and puts an envelope as the next of the phone's chain; signs for ``tip``. ``identity``: what it claims
+        to know of the vault's devices and keys."""
+        identity = identity or self.identity
         with self.phone._ledger.store.read() as reading:
             last = reading.last_envelope(self.chain, envelope.Kind.CHANGES)
         seq, prev = (last.seq, last.env_id) if last else (0, NO_ENVELOPE)
-        keys, vault_id = self.identity.keys, self.identity.vault_id
+        keys, vault_id = identity.keys, identity.vault_id
         body = bodies.Body(
-            roster_head=self.identity.roster.head,
+            roster_head=identity.roster.head,
             generation=0,
             frontier={},
             frontier_digest=bodies.frontier_digest({}),
@@ -83,7 +88,7 @@ class Insider:
             tip=bodies.sign_tip(keys, vault_id, self.chain, tip.seq, tip.hash) if tip else None,
             wall_ms=0,
         )
-        epoch = self.identity.epoch_keys()[self.identity.roster.epoch]
+        epoch = identity.epoch_keys()[identity.roster.epoch]
         header = envelope.Header(envelope.Kind.CHANGES, vault_id, self.chain, epoch.id, seq + 1, prev)
         made = envelope.seal(header, bodies.encode(body), keys, epoch, os.urandom)
         name = names.envelope_name(vault_id, self.chain, seq + 1, name_of or made.env_id)
@@ -177,6 +182,22 @@ def test_a_change_that_skips_one_of_its_chain(insider: Insider) -> None:
     _, second = insider.own(2)
     insider.send([second.chunk], tip=second)
     refused(insider, "")
+
+
+def test_an_older_key_and_an_older_list_of_devices_than_in_the_envelope_before(insider: Insider) -> None:
+    """Else a removed device could go on reading what a member seals for it on the quiet, or by mistake."""
+    before = insider.identity
+    insider.laptop.rotate(password=PASSWORD, code=insider.laptop.recovery_code or "")
+    insider.laptop.sync()
+    insider.phone.sync()
+    insider.phone.update(insider.entry.id, title="under the new key")
+    insider.phone.sync()
+    insider.laptop.sync()
+    insider.tablet.sync()
+    assert insider.laptop.view()[insider.entry.id]["title"] == "under the new key"
+    [made] = insider.own()
+    insider.send([made.chunk], tip=made, identity=before)
+    refused(insider, "StaleEpoch")
 
 
 def test_mutated_changes_in_a_valid_envelope(insider: Insider) -> None:
