@@ -185,6 +185,30 @@ def test_edits_and_merges_come_with_exactly_the_ids_that_changed() -> None:
     assert progress[-1].fraction == 1.0
 
 
+def test_findings_are_told_once_and_devices_are_heard_from() -> None:
+    remote = MemoryRemote()
+    laptop = memory_vault(SCHEMA, remote=remote, device="Laptop")
+    phone = memory_vault(SCHEMA, joins=laptop, device="Phone")
+    for number in range(3):
+        phone.add("note", title=f"{number}")
+        phone.sync()
+    laptop.sync()
+    heard: list[Event] = []
+    laptop.subscribe(heard.append)
+    for name in [name for name in remote.objects if "/env/" in name][:2]:
+        del remote.objects[name]
+    laptop.sync()
+    laptop.sync()
+    (device,) = laptop.status.devices
+    assert device.name == "Phone"
+    assert device.heard_ms is not None
+    phone.close()
+    laptop.close()
+    findings = [event.finding for event in heard if event.finding is not None]
+    assert findings
+    assert len(findings) == len(set(findings)), "each once"
+
+
 def test_edits_of_another_process_come_with_their_ids_soon(tmp_path: Path) -> None:
     first = vs.Vault.create(tmp_path / "v", schema=SCHEMA, key=KEY, environment=environment(1))
     second = vs.Vault.open(tmp_path / "v", schema=SCHEMA, key=KEY, environment=environment(2))

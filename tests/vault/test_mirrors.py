@@ -56,6 +56,9 @@ def test_the_same_bytes_are_on_every_remote_those_of_other_devices_too() -> None
     laptop.attach(laptop.add("note", title="by the other"), "b.bin", b"contents")
     laptop.sync()
     assert envelopes(mirror) == envelopes(primary)
+    blobs = [{name for name in remote.objects if names.parse_blob(name)} for remote in (primary, mirror)]
+    assert blobs[0] == blobs[1]
+    assert len(blobs[0]) == 2, "attachments of the other device too"
     assert not laptop.status.findings
     assert (laptop.status.state, laptop.status.pending) == (vs.State.UP_TO_DATE, 0)
     assert [(one.remote, one.state, one.pending) for one in laptop.status.mirrors] == [(MIRROR, vs.State.UP_TO_DATE, 0)]

@@ -25,6 +25,8 @@ class Link:
         self.error: VaultSyncError | None = None
         self.last_ms: int | None = None
         """When the last pass succeeded."""
+        self.attachments_at = float("-inf")
+        """When attachments of other devices were last brought here (seconds of a monotonic clock)."""
         self._make = make
         self._now_ms = now_ms
         self._making = threading.Lock()

@@ -38,6 +38,7 @@ from vaultsync.vault.inspection import InspectorUnavailable
 from vaultsync.vault.ledger import Ledger, Notes
 from vaultsync.vault.links import Link
 from vaultsync.vault.mover import Mover
+from vaultsync.vault.moving import copy_attachments
 from vaultsync.vault.outlook import Standing, outlook
 from vaultsync.vault.reaching import open_at, reach
 from vaultsync.vault.standing import Heard, Progress, State, Status
@@ -50,6 +51,8 @@ NOTE_MS: Final = 10 * 60_000
 """A successful pass without news is noted again after this long."""
 LOCK_SECONDS: Final = 30.0
 """How long ``vault.sync()`` waits for another thread or process of this device that is syncing."""
+ATTACHMENTS_SECONDS: Final = 600.0
+"""Automatic sync looks so often for attachments that a mirror lacks."""
 CLOSE_SECONDS: Final = 0.5
 """How long closing waits for a pass that talks to a remote, after its thread was told to stop."""
 BUSY: Final = "another program is syncing this vault; what it fetches shows up here, try again in a moment"
@@ -334,6 +337,8 @@ class Syncing:
             if link.url == self.settings.url:
                 self._note_success(report)
             notice = self._mover.look(link)
+            if link in self.links[1:]:
+                self._bring_attachments(link, stop, always=patience > 0)
         for finding in new:
             self._told.found(finding)
         if report.received and len(self.links) > 1 and (background := self._background) is not None:
@@ -342,6 +347,15 @@ class Syncing:
         if notice is not None:
             self._mover.follow(notice)
         return report
+
+    def _bring_attachments(self, mirror: Link, stop: threading.Event | None, *, always: bool) -> None:
+        """What other devices attached goes to a mirror as well, which they may not know; now and then, as it costs two
+        listings."""
+        now = time.monotonic()
+        if self.links[0].error is None and (always or now - mirror.attachments_at > ATTACHMENTS_SECONDS):
+            with contextlib.suppress(RemoteError):
+                copy_attachments(self._ledger, self._identity(), self.links[0].remote, mirror.remote, stop)
+                mirror.attachments_at = now
 
     @contextmanager
     def turn(self, patience: float) -> Iterator[bool]:
