@@ -7,13 +7,18 @@ from pathlib import Path
 
 import pytest
 
+from vaultsync.crypto.roster import Roster
 from vaultsync.errors import DeviceRemoved, RemoteUnavailable, UsageError, WrongCode, WrongPassword
 from vaultsync.schema.kinds import secret, tags, text
 from vaultsync.schema.types import EntryType, Field, Schema
+from vaultsync.store import Reading
+from vaultsync.sync.events import Tip
 from vaultsync.sync.report import WaitsFor
 from vaultsync.testing import FaultyRemote, MemoryRemote, MemoryVault, environment, memory_vault
 from vaultsync.testing.remotes import Faults
 from vaultsync.testing.vaults import KEY, PASSWORD
+from vaultsync.vault import parcels
+from vaultsync.vault.identity import Identity
 from vaultsync.vault.revocations import Revocation
 from vaultsync.vault.syncing import State
 from vaultsync.vault.vault import Vault
@@ -126,6 +131,58 @@ def test_the_removed_device_writes_on_and_nobody_listens(home: Home) -> None:
         assert vault.status.quarantined >= 1
         assert not report.waiting
         assert all(reason.startswith("Revoked") for reason in reasons(vault))
+
+
+@pytest.mark.parametrize("who", ["itself", "an ally", "an ally that stays"])
+def test_a_device_that_names_early_what_it_means_to_write_late_gets_nothing_in(
+    home: Home, who: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it is a member, it or a device that it added claims to have a million envelopes of it. Named is what has an
+    id; and nothing that is written later has it."""
+    phone, tablet = home.device("Phone"), home.device("Tablet")
+    sync(home.laptop, phone, tablet)
+    ally = phone
+    if who != "itself":
+        ally = memory_vault(SCHEMA, joins=phone, device="Ally")
+        home.vaults.append(ally)
+    honest, liar = parcels.tips, ally._works.identity.chain.id
+
+    def tips(reading: Reading, identity: Identity) -> dict[bytes, Tip]:
+        found = honest(reading, identity)
+        return found | {phone._works.identity.chain.id: Tip(10**6, b"?" * 32)} if identity.chain.id == liar else found
+
+    monkeypatch.setattr(parcels, "tips", tips)
+    ally.add("login", title="harmless")
+    ally.sync()
+    monkeypatch.undo()
+    sync(home.laptop, tablet)
+    if who == "an ally":
+        home.revoke(home.laptop, ally)
+    home.revoke(home.laptop, phone)
+    hidden = {name: home.remote.objects.pop(name) for name in list(home.remote.objects) if "/roster/" in name}
+    for number in range(3):
+        phone.add("login", title=f"late {number}")
+        phone.sync()
+    home.remote.objects |= hidden
+    sync(home.laptop, tablet)
+    assert titles(home.laptop) == titles(tablet) == ["harmless"]
+
+
+def test_an_older_key_or_an_older_list_is_not_gone_back_to(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Backdated: a member that has heard of the removal seals under the key that the removed device has, too."""
+    phone, tablet = home.device("Phone"), home.device("Tablet")
+    sync(home.laptop, phone, tablet)
+    old = tablet._works.identity.roster.epoch
+    home.revoke(home.laptop, phone)
+    tablet.add("login", title="aware")
+    sync(tablet, home.laptop)
+    monkeypatch.setattr(Roster, "epoch", property(lambda self: old))
+    tablet.add("login", title="backdated")
+    tablet.sync()
+    monkeypatch.undo()
+    home.laptop.sync()
+    assert titles(home.laptop) == ["aware"]
+    assert [reason.split(":")[0] for reason in reasons(home.laptop)] == ["StaleEpoch"]
 
 
 def reasons(vault: Vault) -> list[str]:

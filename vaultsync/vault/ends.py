@@ -4,6 +4,10 @@ What counts are places named by the list of devices, and by envelopes whose writ
 are remembered: of the envelopes that are stored here when a removal is first seen, and of every one that is opened from
 then on, whether or not it can be applied already.
 
+A place is named by the id of its envelope, and that one names the one before it: so whoever named it fixed the whole of
+the chain up to there. What is accepted is this path and nothing else. It is traced back from the place to what is
+applied here; a name that leads nowhere, or to a chain that was written later, opens nothing to a removed device.
+
 ``said``  JSON: which ended chains were looked for among the stored envelopes, and what envelopes say of them
 """
 
@@ -11,24 +15,28 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from vaultsync.crypto import body as bodies
 from vaultsync.crypto import envelope
 from vaultsync.crypto.keys import EpochKey
-from vaultsync.crypto.revocation import End, Statement, accepted_ends, check_end
+from vaultsync.crypto.revocation import NOTHING, End, Statement, accepted_ends, check_end, named_ends
 from vaultsync.crypto.roster import Roster
 from vaultsync.errors import Refused, Revoked, UnknownChain, UpdateRequired
 from vaultsync.store import Reading
 from vaultsync.sync import names
+from vaultsync.sync.events import Tip
 from vaultsync.vault.identity import Identity
 from vaultsync.vault.ledger import Ledger
 
 __all__ = ["Ends"]
 
 SAID: Final = "said"
+MOST_TRACED: Final = 100_000
+"""Envelopes that a path may have: what a removed device wrote that only others had."""
 _CHANGES: Final = int(envelope.Kind.CHANGES)
+Get = Callable[[str], tuple[envelope.Header, bytes] | None]
 
 
 class Ends:
@@ -39,14 +47,16 @@ class Ends:
         self._roster: Roster | None = None
         self._searched: frozenset[bytes] = frozenset()
         self._said: dict[tuple[bytes, int], Statement] = {}
-        self._ends: Mapping[bytes, End] = {}
+        self._named: Mapping[bytes, frozenset[End]] = {}
+        self._tips: Mapping[bytes, int] = {}
+        self._paths: dict[bytes, dict[int, bytes]] = {}
         self._refused: set[str] = set()
 
     def load(self, identity: Identity, epochs: Mapping[bytes, EpochKey]) -> None:
         """From the store, for what the list of devices says now. Looks through the stored envelopes once a removal."""
         roster = self._roster = identity.roster
         if not roster.revoked:
-            self._searched, self._said, self._ends = frozenset(), {}, {}
+            self._searched, self._said, self._named = frozenset(), {}, {}
             return
         self._searched, self._said = _unpacked(self._ledger.state(SAID))
         if not roster.revoked.keys() <= self._searched:
@@ -63,12 +73,43 @@ class Ends:
         """An envelope is about to be set aside as past the end."""
         self._refused.add(name)
 
+    def trace(self, tips: Mapping[bytes, Tip], get: Get) -> None:
+        """From the named places back to what is applied, which ``tips`` tells; ``get`` reads header and id of an
+        envelope by its name, ``None`` where it is not there. The farthest place whose path is there counts."""
+        self._tips = {chain: tips[chain].seq if chain in tips else 0 for chain in self._named}
+        for chain, places in self._named.items():
+            tip = tips.get(chain, Tip(*NOTHING))
+            self._paths[chain] = {}
+            for place in sorted(places, reverse=True):
+                if place[0] <= tip.seq:
+                    break
+                if path := self._path(chain, tip, place, get):
+                    self._paths[chain] = path
+                    break
+
+    def _path(self, chain: bytes, tip: Tip, place: End, get: Get) -> dict[int, bytes] | None:
+        if self._roster is None or place[0] - tip.seq > MOST_TRACED:
+            return None
+        path: dict[int, bytes] = {}
+        seq, env_id = place
+        while seq > tip.seq:
+            found = get(names.envelope_name(self._roster.vault_id, chain, seq, env_id))
+            if found is None or found[1] != env_id or (found[0].chain_id, found[0].seq) != (chain, seq):
+                return None
+            path[seq] = env_id
+            seq, env_id = seq - 1, found[0].prev
+        return path if env_id == tip.env_id else None
+
     def check(self, chain: bytes, seq: int, env_id: bytes | None = None) -> None:
-        """Raises `Revoked` for an envelope past the end; without ``env_id`` as far as its number alone tells."""
-        if chain not in self._ends:
+        """Raises `Revoked` for an envelope past the end; without ``env_id`` as far as its number alone tells.
+
+        What is applied already is not asked about: it stays.
+        """
+        if chain not in self._named or seq <= self._tips.get(chain, 0):
             return
-        last, name = self._ends[chain]
-        check_end(self._ends, chain, seq, name if env_id is None and seq == last else env_id or b"")
+        accepted = self._paths.get(chain, {}).get(seq)
+        if accepted is None or (env_id is not None and env_id != accepted):
+            raise Revoked("the device was removed, and nobody had this of it when hearing so")
 
     def check_named(self, statement: Statement) -> None:
         """Raises `Revoked` when a statement names more of an ended chain than is accepted, its own word counted."""
@@ -80,26 +121,28 @@ class Ends:
 
     def past(self, chain: bytes, seq: int) -> bool:
         """Whether nothing with that number will be applied, by what is known now."""
-        return chain in self._ends and seq > self._ends[chain][0]
+        return chain in self._named and seq not in self._paths.get(chain, {})
 
-    def hear(self, statement: Statement) -> tuple[bytes, ...]:
-        """Take in what an opened envelope says; the chains whose ends moved by it."""
+    def hear(self, statement: Statement) -> bool:
+        """Take in what an opened envelope says; whether something is named by it that was not: then `trace` again."""
         if self._roster is None or not self._concerns(statement) or (statement.chain, statement.seq) in self._said:
-            return ()
-        before = self._ends
+            return False
+        before = self._named
         self._note(statement)
         self._keep()
         self._settle()
-        return tuple(chain for chain, end in self._ends.items() if before.get(chain) != end)
+        return self._named != before
 
-    def released(self, chains: tuple[bytes, ...]) -> list[str]:
+    def released(self) -> list[str]:
         """Names that were set aside as past the end, and are not any more."""
         places = ((name, names.parse_envelope(name)) for name in self._refused)
-        found = [
-            name for name, at in places if at is not None and at.chain in chains and not self.past(at.chain, at.seq)
-        ]
+        found = [name for name, at in places if at is not None and not self.past(at.chain, at.seq) and self._listed(at)]
         self._refused.difference_update(found)
         return sorted(found)
+
+    def _listed(self, at: names.EnvelopeName) -> bool:
+        accepted = self._paths.get(at.chain, {}).get(at.seq)
+        return accepted is None or accepted[:16] == at.short
 
     # ---- what envelopes say -----------------------------------------------------------------------------------
     def _search(self, reading: Reading, identity: Identity, epochs: Mapping[bytes, EpochKey]) -> None:
@@ -136,7 +179,7 @@ class Ends:
 
     def _settle(self) -> None:
         if self._roster is not None:
-            self._ends = accepted_ends(self._roster, self._said.values())
+            self._named = named_ends(self._roster, self._said.values())
 
     def _keep(self) -> None:
         with self._ledger.noting() as transaction:

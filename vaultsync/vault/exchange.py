@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from vaultsync.crypto.envelope import Kind
+from vaultsync.crypto.envelope import Header, Kind, peek
 from vaultsync.crypto.revocation import check_epoch
 from vaultsync.crypto.roster_entry import Entry
 from vaultsync.errors import (
@@ -188,6 +188,8 @@ class Exchange:
         elif changed:
             core.receive(ev.RosterChanged(self._rosters.chains))
             self._know_ends(core)
+        else:
+            self._trace_ends(core)  # what was named may have come there meanwhile
         return core, missing
 
     def exchange_rosters(self) -> Rosters:
@@ -257,12 +259,18 @@ class Exchange:
     def _know_ends(self, core: Core) -> None:
         """Where ended chains end, by the list of devices as it is now; what envelopes say counts by that list, too."""
         self._ends.load(self._identity, self._rosters.epochs)
-        self._pardon(core, tuple(self._identity.roster.revoked))
+        self._trace_ends(core)
 
-    def _pardon(self, core: Core, chains: tuple[bytes, ...]) -> None:
-        """Take out of quarantine what is not past the end of its chain any more."""
-        if chains:
-            core.receive(ev.Pardoned(self._ends.released(chains)))
+    def _trace_ends(self, core: Core) -> None:
+        """Of what is named of ended chains, what is there; it is taken out of quarantine."""
+        self._ends.trace(core.tips(), self._peek)
+        core.receive(ev.Pardoned(self._ends.released()))
+
+    def _peek(self, name: str) -> tuple[Header, bytes] | None:
+        try:
+            return peek(self.remote.get(name))
+        except (ObjectMissing, Refused, UpdateRequired):
+            return None
 
     def forget(self) -> None:
         """Begin the next pass from what is stored."""
@@ -396,7 +404,8 @@ class Exchange:
             self._vanished = self._vanished or isinstance(error, ObjectMissing)
             return ev.Failed(name, error)
         self._parcels[name] = parcel
-        self._pardon(core, self._ends.hear(parcel.statement))
+        if self._ends.hear(parcel.statement):
+            self._trace_ends(core)
         own = {change.hash for change in parcel.changes}
         knows = self._grafts.knows
         deps = {dep for change in parcel.changes for dep in change.deps if dep not in own and not knows(dep)}
