@@ -196,6 +196,24 @@ def test_every_backup_point(how: str, offline: bool) -> None:
     assert points == (7 if ALL_POINTS else 3)
 
 
+def test_who_wrote_what_is_told_of_a_branch_that_was_made_anew(world: World) -> None:
+    laptop, phone = world.found(), world.join("phone")
+    laptop.vault.sync()
+    copy = laptop.copy("copy")
+    copy.disguise()
+    entries = [laptop.vault.add("thing", title="by the original"), copy.vault.add("thing", title="by the copy")]
+    ours = laptop.remote.remember()
+    copy.vault.sync()
+    laptop.remote.roll_back(ours)
+    laptop.vault.sync()
+    laptop.remote.confess()
+    world.sync_all()
+    assert phone.vault._ledger.states("fork/")
+    for entry in entries:
+        (revision,) = phone.vault.history(entry.id)
+        assert (revision.device, revision.event) == ("laptop", "added")
+
+
 # ---- forks -----------------------------------------------------------------------------------------------------------
 def invent(world: World, one: Installed, rng: random.Random, told: dict[tuple[str, str], object]) -> None:
     """One edit that nobody else will overwrite, of a field of any kind; ``told`` is what must be there at the end."""

@@ -17,9 +17,11 @@ from vaultsync.schema.kinds import secret, tags, text
 from vaultsync.schema.types import EntryType, Field, Schema
 from vaultsync.testing import MemoryRemote, environment, memory_vault
 from vaultsync.testing.vaults import KEY, PASSWORD
+from vaultsync.vault.parcels import open_parcel
 from vaultsync.vault.vault import Vault
 
 KILLS = int(os.environ.get("VAULTSYNC_KILLS", "40"))
+RACES = int(os.environ.get("VAULTSYNC_RACES", "12"))
 SEED = int(os.environ.get("VAULTSYNC_SEED", "1"))
 SCHEMA = Schema(
     "notes",
@@ -200,6 +202,65 @@ def test_two_processes_edit_at_once(tmp_path: Path) -> None:
         assert again.view().entries == view.entries
         assert again.check().ok
     vault.close()
+
+
+RACER = (
+    CHILD
+    + """
+from vaultsync.errors import StoreBusy
+rounds = int(sys.argv[4])
+for number in range(rounds):
+    with vault.batch():
+        for part in range(rng.randint(1, 3)):
+            vault.add("note", title=f"{seed}.{number}.{part}")
+    if rng.random() < 0.7:
+        try:
+            vault.sync()
+        except StoreBusy:
+            pass
+say("done")
+vault.close()
+"""
+)
+
+
+def test_races_of_two_processes_that_sync(tmp_path: Path) -> None:
+    """Both pack and both push: no change is in two envelopes, no number is given twice, and nothing is found."""
+    path, shared = tmp_path / "ann.vault", tmp_path / "shared"
+    shared.mkdir()
+    vault = Vault.create(path, schema=SCHEMA, password=PASSWORD, key=KEY, environment=environment("races"))
+    vault.auto_sync = False
+    vault.connect(shared.as_uri())
+    vault.sync()
+    two = [child(RACER, str(path), f"{SEED}/{name}", KEY.hex(), str(RACES)) for name in ("left", "right")]
+    for number in range(RACES):  # and this process is a third
+        vault.add("note", title=f"here.{number}")
+        vault.sync()
+    for process in two:
+        process.communicate(timeout=600)
+        assert process.returncode == 0, f"seed {SEED}"
+    vault.sync()
+    phone = Vault.join(
+        tmp_path / "phone.vault", shared.as_uri(), schema=SCHEMA, password=PASSWORD, code=vault.recovery_code or "",
+        key=KEY, background=False, environment=environment("phone of races"),
+    )  # fmt: skip
+    assert phone.view().entries == vault.view().entries
+    with vault._ledger.store.read() as reading:
+        chain = vault._ledger.actor
+        own = [one for one in reading.envelopes(chain) if one.own]
+        tip = reading.own_tip(chain)
+    assert [one.seq for one in own] == list(range(1, len(own) + 1))
+    parcels = [
+        open_parcel(one.name, one.data, vault._works.identity, vault._works.identity.epoch_keys()) for one in own
+    ]
+    packed = [change.seq for parcel in parcels for change in parcel.changes]
+    assert tip is not None
+    assert packed == list(range(1, tip.seq + 1)), "each change is in one envelope, in order"
+    assert len(vault._works.identity.roster.members[vault._works.identity.keys.public.id].chains) == 1
+    for one in (vault, phone):
+        assert (one.findings, one.status.quarantined, one.status.pending) == ((), 0, 0)
+        one.close()
+    print(f"{3 * RACES} races, {len(own)} envelopes, {len(packed)} changes, seed {SEED}")
 
 
 def test_one_process_of_a_device_syncs_for_the_other() -> None:

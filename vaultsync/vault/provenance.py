@@ -49,17 +49,21 @@ class Provenance:
         identity: Callable[[], Identity],
         context: Callable[[], Context],
         everybody: Callable[[], Iterable[Device]],
+        stands_for: Callable[[bytes], bytes] = lambda actor: actor,
     ) -> None:
-        """``everybody``: the census rows of devices that were removed included."""
+        """``everybody``: the census rows of devices that were removed included. ``stands_for``: for an actor that no
+        device announced the one whose changes it holds, made anew."""
         self._engine = engine
         self._identity = identity
         self._context = context
         self._everybody = everybody
+        self._stands_for = stands_for
 
     def device(self, actor: bytes) -> Device | None:
         """The census row of the device whose incarnation ``actor`` is; ``None`` when roster or census do not tell."""
+        roster = self._identity().roster
         try:
-            member = self._identity().roster.device_of(actor)
+            member = roster.device_of(actor if actor in roster.writers else self._stands_for(actor))
         except UnknownChain:
             return None
         wanted = member.id.hex()

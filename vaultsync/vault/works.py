@@ -18,6 +18,7 @@ from vaultsync.vault.devices import census_rows, heard
 from vaultsync.vault.environment import Environment
 from vaultsync.vault.events import Bus, Event, EventKind
 from vaultsync.vault.findings import Findings
+from vaultsync.vault.grafting import grafted_actors
 from vaultsync.vault.identity import Identity
 from vaultsync.vault.incarnation import Lair
 from vaultsync.vault.ledger import Ledger
@@ -66,7 +67,11 @@ class Works:
         stored = ledger.state(LAST_VERSION)
         last_version = int(stored) if stored else None
         self.provenance = Provenance(
-            lambda: ledger.engine, lambda: self.identity, lambda: self.picture.context, lambda: self.picture.everybody
+            lambda: ledger.engine,
+            lambda: self.identity,
+            lambda: self.picture.context,
+            lambda: self.picture.everybody,
+            self._stands_for,
         )
         self.picture = Picture(
             ledger,
@@ -145,6 +150,9 @@ class Works:
         """What a device calls, or called, itself."""
         row = next((row for row in self.picture.everybody if row.id == device.hex()), None)
         return row.name if row is not None else f"Device {device.hex()[:8]}"
+
+    def _stands_for(self, actor: bytes) -> bytes:
+        return grafted_actors(self._ledger.state).get(actor, actor)
 
     def _writer(self, chain: bytes) -> str | None:
         """The name of the device that writes a chain."""
