@@ -189,3 +189,53 @@ def test_plain_http_to_another_machine_is_said(tmp_path: Path, caplog: pytest.Lo
             with pytest.raises(vs.RemoteUnavailable):
                 laptop.connect(url)
             assert ("http://" in caplog.text) is warned
+
+
+def test_a_revoked_device_is_taken_off_the_list(sqlite: list[str], tmp_path: Path) -> None:
+    with create(tmp_path) as laptop:
+        laptop.auto_sync = False
+        laptop.connect(sqlite[0])
+        laptop.sync()
+        with join(tmp_path, sqlite[0], laptop.recovery_code) as phone, pair(tmp_path, laptop) as tablet:
+            for vault in (laptop, phone, tablet):
+                vault.auto_sync = False
+                vault.sync()
+            key = phone._works.identity.keys.access.public
+            assert key in stored_list(laptop).keys
+            phone_id = next(device.id for device in phone.devices if device.this)
+            made = laptop.revoke(phone_id, password="pw", code=laptop.recovery_code or "")
+            assert made.published
+            laptop.sync()
+            assert key not in stored_list(laptop).keys
+            for _ in range(2):  # neither its old list nor anything it signs brings it in again
+                with pytest.raises(vs.VaultSyncError) as refused:
+                    phone.sync()
+                assert isinstance(refused.value, (vs.RemoteRefused, vs.DeviceRemoved))
+            entry = tablet.add("login", title="after")
+            tablet.sync()
+            laptop.sync()
+            assert laptop.view()[entry.id]["title"] == "after"
+            tablet.sync()  # having heard of the removal, it asks for the list
+            assert key not in stored_list(tablet).keys
+
+
+def test_joining_with_the_code_of_a_renewed_account(sqlite: list[str], tmp_path: Path) -> None:
+    with create(tmp_path) as laptop:
+        laptop.auto_sync = False
+        laptop.connect(sqlite[0])
+        entry = laptop.add("login", title="kept")
+        laptop.sync()
+        code = laptop.recovery_code
+        for number in (1, 2):
+            made = laptop.change_password("pw", "pw", code=code, leaked=True)
+            laptop.sync()
+            with pytest.raises(vs.VaultSyncError):
+                join(tmp_path / "no", sqlite[0], code)
+            code = made.recovery_code
+            with join(tmp_path, sqlite[0], code, f"Phone {number}") as phone:
+                phone.auto_sync = False
+                assert phone.view()[entry.id]["title"] == "kept"
+                phone.update(entry.id, username=f"phone {number}")
+                phone.sync()
+            laptop.sync()
+            assert laptop.view()[entry.id]["username"] == f"phone {number}"

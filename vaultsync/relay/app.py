@@ -238,7 +238,7 @@ class Relay:
     async def account_names(self, request: Request) -> Response:
         """The account slots below a locator, for whoever knows it: a device that joins has no key yet."""
         bucket, prefix = await self._place(request)
-        return self._listing(await self.storage.changes(bucket, prefix, None))
+        return self._listing(await self.storage.changes(bucket, prefix, None), bucket=bucket.hex())
 
     async def account_object(self, request: Request) -> Response:
         """One account slot."""
@@ -286,10 +286,11 @@ class Relay:
         self.metrics.sent += len(data)
         return Response(data, media_type=_OCTETS)
 
-    def _listing(self, changes: Any) -> Response:
+    def _listing(self, changes: Any, **more: str) -> Response:
         if changes is None:
             refuse(*_OUTCOMES[Outcome.NO_BUCKET])
         said = {"cursor": str(changes.cursor), "whole": changes.whole, "added": changes.added, "gone": changes.gone}
+        said |= more
         body = json.dumps(said, separators=(",", ":")).encode()
         if len(body) > MAX_LISTING_BYTES:
             refuse(507, "too-many", "the bucket holds more names than can be listed")

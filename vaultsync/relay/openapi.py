@@ -91,6 +91,7 @@ def _schemas() -> dict[str, Any]:
     made: dict[str, Any] = {
         name: {"type": "object", "required": list(of), "properties": of} for name, of in shapes.items()
     }
+    made["AccountListing"] = made["Listing"] | {"properties": shapes["Listing"] | {"bucket": _HEX}}
     made["News"]["properties"] |= {"added": texts, "gone": texts}  # where they are few
     return made
 
@@ -112,7 +113,10 @@ def description() -> dict[str, Any]:
             "post": _operation("A nonce", {200: _answer("a nonce", _ref("Nonce"))}, (), signed=False),
         },
         "/v1/account/{locator}": {
-            "get": _operation("Names of account slots", listing, (404,), parameters=[locator], signed=False),
+            "get": _operation(
+                "Names of account slots, and whose they are", {200: _answer("names", _ref("AccountListing"))}, (404,),
+                parameters=[locator], signed=False,
+            ),
         },
         "/v1/account/{locator}/{leaf}": {
             "get": _operation(

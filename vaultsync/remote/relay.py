@@ -175,6 +175,15 @@ class RelayRemote:
         self._signed_by().remember(found)
         return found
 
+    def account_bucket(self, locator: bytes) -> bytes | None:
+        """The bucket (32 bytes) that the account slots at this place lie in. Only what is in it vouches for it."""
+        doing = "looking for the account"
+        answer = self._link.open("GET", f"/v1/account/{locator.hex()}", doing, limit=MAX_LISTING_BYTES)
+        if answer.status == 404 and code_of(answer) == "missing":
+            return None
+        bucket = said_in(self._link.expect(answer, doing, 200), doing).get("bucket")
+        return bytes.fromhex(bucket) if isinstance(bucket, str) and re.fullmatch(r"[0-9a-f]{64}", bucket) else None
+
     # ---- mailboxes ------------------------------------------------------------------------------------------------
 
     def at(self, signer: Signer | None) -> RelayRemote:

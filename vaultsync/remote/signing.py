@@ -177,6 +177,10 @@ class AccessControlled(Remote, Protocol):
         """Send signed statements; what holds afterwards."""
         ...
 
+    def account_bucket(self, locator: bytes) -> bytes | None:
+        """The bucket that the account slots at this place lie in, as the relay says; None when there are none."""
+        ...
+
     def at(self, signer: Signer | None) -> AccessControlled:
         """The same relay, for somebody else. Closed by itself."""
         ...

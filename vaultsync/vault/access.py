@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 from typing import Final
 
-from vaultsync.crypto.keys import DeviceKeys
+from vaultsync.crypto.keys import AccessKey, DeviceKeys
 from vaultsync.crypto.primitives import verify
 from vaultsync.crypto.roster import Roster
 from vaultsync.errors import Refused, RemoteRefused
@@ -25,7 +25,17 @@ from vaultsync.remote.signing import AccessControlled, EditedMeanwhile, Grant, M
 from vaultsync.vault.identity import Identity
 from vaultsync.vault.ledger import Ledger
 
-__all__ = ["ACCESS", "DeviceSigner", "RecoverySigner", "RelayAccess", "founding", "joining", "removing", "shared"]
+__all__ = [
+    "ACCESS",
+    "DeviceSigner",
+    "RecoverySigner",
+    "RelayAccess",
+    "founding",
+    "joining",
+    "removing",
+    "renewing",
+    "shared",
+]
 
 ACCESS: Final = "access"
 _SENT: Final = "access/sent/"
@@ -41,16 +51,28 @@ def joining(recovery: DeviceKeys, roster: Roster, known: Membership | None) -> b
     """The list for a device that joins by password and code, which ``roster`` names already.
 
     ``known``: what a relay has. Without it (a folder) the list is the same whoever makes it from the same roster: what
-    was signed on two devices adds up. Empty for a vault whose recovery identity was replaced.
+    was signed on two devices adds up. Empty for a vault whose recovery identity was replaced, where no relay is.
     """
-    if recovery.access.public != owner_of(roster):
-        return b""
     made = known
     if made is None:
+        if recovery.access.public != owner_of(roster):
+            return b""
         made = _signed(recovery, roster, len(roster.former)) if roster.former else _first(recovery, roster)
-    for key in sorted(_keys(roster) - made.keys):
-        made = made.granting(recovery.access.sign, recovery.access.public, key)
-    return made.to_json()
+    return _let_in(made, _keys(roster), recovery.access).to_json()
+
+
+def renewing(ledger: Ledger, recovery: DeviceKeys, successor: bytes, roster: Roster) -> bytes | None:
+    """The list for a vault whose recovery identity, ``recovery``, was just replaced by the one with the access key
+    ``successor``: to be stored as `removing` says. The bucket stays the first one's; the new one is let in as a member,
+    so that whoever has the new code can join."""
+    if recovery.access.public == owner_of(roster):
+        known = _load(ledger)
+        keys = _keys(roster) | {successor}
+        return Membership.edit(
+            recovery.access.sign, recovery.access.public, 1 + (known.n if known else 0), keys
+        ).to_json()
+    known = _load(ledger)
+    return None if known is None else _let_in(known, {successor}, recovery.access).to_json()
 
 
 def removing(ledger: Ledger, recovery: DeviceKeys, roster: Roster) -> bytes | None:
@@ -92,6 +114,12 @@ def _load(ledger: Ledger) -> Membership | None:
     return Membership.from_json(stored) if stored else None
 
 
+def _let_in(known: Membership, keys: set[bytes], by: AccessKey) -> Membership:
+    for key in sorted(keys - known.keys):
+        known = known.granting(by.sign, by.public, key)
+    return known
+
+
 def shared(ledger: Ledger, identity: Identity) -> bytes:
     """The list for a newcomer who was invited, which ``identity``'s roster names already. Empty when none is known."""
     known = _load(ledger)
@@ -100,10 +128,7 @@ def shared(ledger: Ledger, identity: Identity) -> bytes:
 
 def _granted(known: Membership, identity: Identity) -> Membership:
     """With every device of the roster let in by this one."""
-    key = identity.keys.access
-    for lacking in sorted(_keys(identity.roster) - known.keys):
-        known = known.granting(key.sign, key.public, lacking)
-    return known
+    return _let_in(known, _keys(identity.roster), identity.keys.access)
 
 
 def _verified(found: Membership, owner: bytes) -> Membership | None:
@@ -130,8 +155,9 @@ def _verified(found: Membership, owner: bytes) -> Membership | None:
 class RecoverySigner:
     """The recovery identity itself, for as long as it takes to join."""
 
-    def __init__(self, recovery: DeviceKeys) -> None:
-        self.bucket: Final = bucket_of(recovery.access.public)
+    def __init__(self, recovery: DeviceKeys, bucket: bytes | None) -> None:
+        """``bucket``: of the vault whose account was found, as the relay says: what is in it proves itself."""
+        self.bucket: Final = bucket or bucket_of(recovery.access.public)
         self.public: Final = recovery.access.public
         self.sign: Final = recovery.access.sign
         self.known: Membership | None = None
@@ -142,7 +168,7 @@ class RecoverySigner:
 
     def remember(self, membership: Membership) -> None:
         """See ``Signer``."""
-        self.known = _verified(membership, self.public)
+        self.known = _verified(membership, membership.owner) if membership.bucket == self.bucket else None
 
 
 class DeviceSigner:
@@ -191,7 +217,7 @@ class RelayAccess:
         if self._relay is None:
             return None
         known = _load(self._ledger)
-        gone = {member.public.access for member in identity.roster.former.values()}
+        gone = {member.public.access for member in identity.roster.former.values() if not member.recovery}
         if known is not None and not _keys(identity.roster) - known.keys and not gone & known.keys:
             return None
         return self._relay.members()

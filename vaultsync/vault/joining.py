@@ -60,10 +60,12 @@ def by_code(
         opened = account.open_account(remote, NO_ACCOUNT, code, password, environment)
         recovery, known = opened.contents.recovery, None
         if isinstance(remote, AccessControlled):
-            signer = access.RecoverySigner(recovery)
+            signer = access.RecoverySigner(recovery, remote.account_bucket(opened.slot.locator))
             inner = remote.at(signer)
-            known = inner.members()
+            inner.members()
             roster = account.read_roster(inner, opened.contents)
+            if signer.known is not None and signer.known.owner == access.owner_of(roster):
+                known = signer.known
         else:
             roster = account.read_roster(remote, opened.contents)
         identity = Identity.added(name, opened.contents, opened.slot, roster, environment)

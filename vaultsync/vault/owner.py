@@ -134,8 +134,12 @@ class Owner:
             slot = AccountSlot(renewal.code.secrets().locator, 1, data)
             with self._ledger.write() as transaction:
                 identity = unlocking.load_identity(self._ledger)
-                hear(transaction, identity, [renewal.entry], now_ms=self._environment.now_ms())
+                identity = hear(transaction, identity, [renewal.entry], now_ms=self._environment.now_ms())
                 transaction.set_state(ACCOUNT, slot.to_bytes())
+                successor = renewal.contents.recovery.access.public
+                listed = access.renewing(self._ledger, session.account.contents.recovery, successor, identity.roster)
+                if listed is not None:
+                    transaction.set_state(access.ACCESS, listed)
                 transaction.set_state(CODE, str(renewal.code).encode())
             return str(renewal.code), self._publish(session)
 
