@@ -138,6 +138,33 @@ def test_a_relay_that_lost_everything_is_filled_again(tmp_path: Path) -> None:
                 assert phone.view()[entry.id]["title"] == "kept"
 
 
+def test_a_relay_that_went_back_to_an_older_backup_is_filled_up_and_not_hammered(tmp_path: Path) -> None:
+    database = tmp_path / "relay.db"
+    with create(tmp_path) as laptop:
+        with running(str(database)) as server:
+            laptop.connect(server.address)
+            entry = laptop.add("login", title="before")
+            until(lambda: laptop.status.pending == 0)
+            port = int(server.address.rsplit(":", 1)[1])
+        kept = {path: path.read_bytes() for path in tmp_path.glob("relay.db*")}
+        with running(str(database), port=port) as server:
+            for number in range(5):
+                laptop.update(entry.id, title=f"after {number}")
+                laptop.sync()
+        for path in tmp_path.glob("relay.db*"):
+            path.unlink()
+        for path, data in kept.items():
+            path.write_bytes(data)
+        with running(str(database), port=port) as server:
+            laptop.sync()
+            time.sleep(0.5)
+            requests = server.relay.metrics.requests.total()
+            time.sleep(1.0)
+            assert server.relay.metrics.requests.total() - requests < 10
+            with join(tmp_path, server.address, laptop.recovery_code) as phone:
+                until(lambda: phone.view()[entry.id]["title"] == "after 4")
+
+
 def test_strangers_and_wrong_codes(sqlite: list[str], tmp_path: Path) -> None:
     from vaultsync.crypto.recovery import RecoveryCode
 

@@ -72,7 +72,8 @@ class News:
             waiter.poll = None
             if poll.change is None:
                 raise poll.error or RemoteUnavailable("waiting for news: there was no answer")
-            if _later(poll.change.cursor, waiter.cursor):
+            back = poll.since == waiter.cursor != poll.change.cursor  # of a relay that went back to an older backup
+            if back or _later(poll.change.cursor, waiter.cursor):
                 waiter.cursor = poll.change.cursor
                 return poll.change
             if left <= 0:
