@@ -156,7 +156,7 @@ class StorageContract:
             await storage.sweep(101)
             assert await storage.access(mailbox) is None
             assert await storage.get(mailbox, "mailbox/1") is None
-            assert (await storage.usage()).objects == (await storage.usage(sponsor)).objects
+            assert (await storage.usage(mailbox)).buckets == 0
             opened = [await storage.open_mailbox(sponsor, bucket(), b"", 200, once()) for _ in range(21)]
             assert opened == [Outcome.STORED] * 20 + [Outcome.FULL]
 
