@@ -227,9 +227,27 @@ def test_what_never_arrives_is_not_called_up_to_date(remote: MemoryRemote, tmp_p
         vault.sync()
         late.hidden = frozenset(name for name in remote.objects if "/env/" in name)
         pairing.approve()
-        with pytest.raises(RemoteUnavailable, match="everything"):
+        with pytest.raises(RemoteUnavailable, match=r"everything.*open it when the remote answers"):
             phone.done()
-    assert nothing_left(tmp_path)
+        with pytest.raises(RemoteUnavailable, match="everything"):
+            opened(tmp_path, late, 1)
+        assert len(vault.devices) == 2
+        late.hidden = frozenset()
+        with opened(tmp_path, late, 2) as joined:  # it is let in already: it goes on, and nobody is added twice
+            assert [entry["title"] for entry in joined.view()] == ["first"]
+            joined.add("note", title="from the phone")
+            joined.sync()
+            vault.sync()
+            assert len(vault.devices) == len(joined.devices) == 2
+            assert {entry["title"] for entry in vault.view()} == {"first", "from the phone"}
+        opened(tmp_path, late, 3).close()
+
+
+def opened(folder: Path, remote: Any, run: int) -> Vault:
+    return Vault.open(
+        folder / "phone.vault", schema=SCHEMA, key=KEY, environment=environment(f"opened {run}"),
+        opener=lambda url: remote, background=False,
+    )  # fmt: skip
 
 
 # ---- when somebody says no, or nothing ----------------------------------------------------------------------------

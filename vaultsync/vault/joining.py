@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 from vaultsync.crypto.invitation import Invitation
 from vaultsync.crypto.recovery import RecoveryCode
-from vaultsync.errors import WrongInvitation
+from vaultsync.errors import RemoteUnavailable, WrongInvitation
 from vaultsync.remote import Remote
 from vaultsync.remote.signing import AccessControlled, UnknownThere
-from vaultsync.vault import access, account, unlocking
+from vaultsync.vault import access, account, arriving, unlocking
 from vaultsync.vault.environment import Environment
 from vaultsync.vault.exchange import Exchange
 from vaultsync.vault.identity import NO_ACCOUNT, Identity
@@ -109,6 +109,7 @@ def by_invitation(
     try:
         let_in = _asked(place, invitation, name, environment, show_code, deadline)
         ledger = unlocking.create_store(path, let_in.identity, secrets, environment, access=let_in.access)
+        arriving.begun(ledger, url, let_in.frontier)
     except BaseException:
         leave()
         remote.close()
@@ -116,7 +117,12 @@ def by_invitation(
     own = _own(remote, ledger, let_in.identity)
 
     def fetch() -> None:
-        fetch_up_to(ledger, own, url, environment, let_in.frontier, deadline=deadline)
+        try:
+            fetch_up_to(ledger, own, url, environment, let_in.frontier, deadline=deadline)
+        except RemoteUnavailable as error:
+            raise RemoteUnavailable(
+                f"{error}. This device is let in and its file is there: open it when the remote answers, and it goes on"
+            ) from None
 
     def finish() -> None:
         let_in.finish()

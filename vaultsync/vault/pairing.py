@@ -52,6 +52,8 @@ __all__ = ["PAIRING", "Newcomer", "Pairing", "Stage", "ask_in", "fetch_up_to", "
 PAIRING: Final = "pairing/"
 """Prefix of the names under which running invitations are stored; the mailbox in hex follows."""
 _MOST_MINUTES: Final = 24 * 60
+_GRACE_MS: Final = 24 * 3_600_000
+"""How long an answer waits for a device that was let in and never said that it has everything."""
 _WAIT_SECONDS: Final = 2.0
 _RECEIPT: Final = 5
 _RECEIPT_SECONDS: Final = 3.0
@@ -188,7 +190,8 @@ class Pairing:
                 raise self._meeting.lost(error) from None
             except (PairingFailed, WrongInvitation) as error:
                 self.reason = str(error)
-            if self.stage in (Stage.DONE, Stage.FAILED):
+            unheard = self.stage is Stage.ANSWERED and self._environment.now_ms() >= self.expires_ms + _GRACE_MS
+            if unheard or self.stage in (Stage.DONE, Stage.FAILED):
                 self._clear()
             return self.stage
 
@@ -412,9 +415,7 @@ def fetch_up_to(
             return
         left = deadline - environment.monotonic()
         if left <= 0:
-            raise away or RemoteUnavailable(
-                "the remote does not show everything yet that the other device sent: begin anew when it has synced"
-            )
+            raise away or RemoteUnavailable("the remote does not show everything yet that the other device sent")
         wake.wait(min(left, _AGAIN_SECONDS))
 
 

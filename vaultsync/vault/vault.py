@@ -31,7 +31,7 @@ from vaultsync.schema.kinds import FileRef
 from vaultsync.schema.published import Drift
 from vaultsync.schema.types import Schema
 from vaultsync.sync.report import Finding, SyncReport
-from vaultsync.vault import access, account, census, unlocking
+from vaultsync.vault import access, account, arriving, census, unlocking
 from vaultsync.vault.attachments import attach, read_attachment
 from vaultsync.vault.desk import Desk, Quota
 from vaultsync.vault.environment import REAL, Environment
@@ -155,11 +155,17 @@ class Vault(Managing):
         ``background=False``, for a program that is over in a moment and calls `sync` itself.
 
         Raises `VaultNotFound`, `WrongPassword`, `SchemaError` (another application's vault), `UpdateRequired` (a newer
-        format), `DamagedStore` (says what is lost and what is whole), `StoreFailed`.
+        format), `DamagedStore` (says what is lost and what is whole), `StoreFailed`, and `RemoteError` for a file whose
+        device was let in and has not fetched everything yet.
         """
         ledger, identity = unlocking.open_store(path, Secrets(password, key), environment)
         try:
+            left = arriving.resume(ledger, opener, environment)
+            identity = identity if left is None else unlocking.load_identity(ledger)
             vault = cls(ledger, identity, schema, environment, app=app, opener=opener, background=background)
+            if left is not None:
+                vault._syncing.connect(*left)
+                arriving.arrived(ledger)
         except BaseException:
             ledger.close()
             raise
@@ -197,7 +203,8 @@ class Vault(Managing):
         device approved and everything that it had is here, at most ``timeout`` seconds.
 
         Raises `WrongCode`, `WrongPassword`, `VaultNotFound`, `VaultExists`, `SchemaError`, `UnsupportedRemote`,
-        `RemoteError`, and for invitations `WrongInvitation` and `PairingFailed`; then no file is left behind.
+        `RemoteError`, and for invitations `WrongInvitation` and `PairingFailed`; then no file is left behind, except of
+        a device that was let in by invitation when the remote failed: `open` goes on with that.
         """
         secrets = Secrets(password if key is None else None, key)
         name = _device_name(device)
@@ -228,12 +235,13 @@ class Vault(Managing):
             identity = unlocking.load_identity(ledger)
             vault = cls(ledger, identity, schema, environment, app=app, opener=opener, background=background)
             insist(lambda: vault._syncing.connect(arrival.url, remote), environment, deadline=arrival.deadline)
+            arriving.arrived(ledger)
             # From here on others may have heard of this device: a remote that fails now only means it is offline.
             with contextlib.suppress(RemoteError):
                 vault._syncing.run()
             return vault
 
-        vault = _made(path, ledger, make)
+        vault = _made(path, ledger, make, keep=invitation is not None)
         arrival.finish()
         return vault
 
@@ -634,11 +642,13 @@ def _refuse_existing(path: str | os.PathLike[str]) -> None:
         raise VaultExists(f"there is a file at {os.fspath(path)} already: choose another path, or open it")
 
 
-def _made(path: str | os.PathLike[str], ledger: Ledger, make: Callable[[], Vault]) -> Vault:
-    """What ``make`` gives; when it raises, the file that was created a moment ago goes again."""
+def _made(path: str | os.PathLike[str], ledger: Ledger, make: Callable[[], Vault], *, keep: bool = False) -> Vault:
+    """What ``make`` gives; when it raises, the file that was created a moment ago goes again. With ``keep`` it stays
+    when only the remote failed: its device is a member already."""
     try:
         return make()
-    except BaseException:
+    except BaseException as error:
         ledger.close()
-        unlocking.discard(path)
+        if not (keep and isinstance(error, RemoteError)):
+            unlocking.discard(path)
         raise
