@@ -278,3 +278,33 @@ def test_a_move_that_is_cut_anywhere_changes_nothing_and_is_finished_later(world
     assert laptop.status.remote == world.url(f"new{calls}")
     with pytest.raises(RemoteRefused):
         laptop.connect((world.path / "laptop.vault").as_uri())
+
+
+def test_what_checkpoints_cover_moves_and_reaches_mirrors_too(world: World) -> None:
+    """Where envelopes were collected, only the checkpoints hold what they said."""
+    laptop = world.create("old")
+    phone = world.join("phone", "old")
+    for number in range(6):
+        for vault in (laptop, phone):
+            vault.add("note", title=f"{number} {vault is laptop}")
+            vault.sync()
+        laptop.checkpoint()
+    laptop.connect(world.url("mirror"), mirror=True)
+    laptop.sync()
+    newcomer = world.join("newcomer", "mirror")
+    assert titles(newcomer) == titles(laptop)
+    laptop.connect(world.url("new"))
+    late = world.join("late", "new")
+    phone.sync()
+    assert phone.status.remote == world.url("new")
+    for vault in (late, phone, newcomer, laptop):
+        vault.add("note", title=f"afterwards {len(titles(vault))}")
+        vault.sync()
+    for vault in (late, phone, laptop, newcomer, laptop, late, phone):
+        vault.sync()
+    assert titles(laptop) == titles(phone) == titles(late) == titles(newcomer)
+    held = [names.parse_envelope(name) for name in world.names("new")]
+    print(
+        len([one for one in held if one]), "envelopes,", len([n for n in world.names("new") if "/ckpt/" in n]), "parts"
+    )
+    assert not [str(finding) for vault in world.vaults for finding in vault.status.findings]
