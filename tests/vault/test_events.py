@@ -252,3 +252,11 @@ def test_a_status_reads_as_a_sentence() -> None:
     century = 36_525 * 24 * hour
     for wrong in (century, -century):  # the clock was set
         assert str(status(State.UP_TO_DATE, since_ms=0, taken_ms=wrong)) == "up to date with memory://"
+
+
+def test_a_password_in_an_address_is_never_shown() -> None:
+    from vaultsync.vault.standing import shown
+
+    assert shown("dav+https://ann:hunter2@host:8443/folder?a=b") == "dav+https://ann:…@host:8443/folder?a=b"
+    for url in ("file:///home/ann@work/x:y@z", "https://host:8787", "s3://bucket/a?endpoint=http://127.0.0.1:9000"):
+        assert shown(url) == url

@@ -33,6 +33,7 @@ from vaultsync.errors import DamagedStore, RemoteError, StoreFailed, Unsupported
 from vaultsync.remote.address import is_exposed
 from vaultsync.vault.reaching import EXPOSED
 from vaultsync.vault.standing import ago
+from vaultsync.vault.standing import shown as shown_address
 from vaultsync.view import words
 
 __all__ = ["COMMANDS", "address"]
@@ -184,7 +185,7 @@ def connect(session: Session, address: _Address = None, auto_sync: _Auto = None,
             note(f"There was no folder {address} yet: it was made.")
         if auto_sync is not None:
             vault.auto_sync = auto_sync
-        _report(vault, sync_with_progress(vault), json=json, head=f"Connected to {line(url)}.")
+        _report(vault, sync_with_progress(vault), json=json, head=f"Connected to {line(shown_address(url))}.")
 
 
 @on_vault()
@@ -214,6 +215,8 @@ def status(session: Session, json: Json = False) -> None:
                     "counts": counts,
                     "remote": now.remote,
                     "auto_sync": now.auto_sync,
+                    "last_sync_ms": now.last_sync_ms,
+                    "mirrors": [mirror.remote for mirror in now.mirrors],
                     "pending": now.pending,
                     "quarantined": now.quarantined,
                     "checkpoint_ms": now.checkpoint_ms,
@@ -234,9 +237,12 @@ def status(session: Session, json: Json = False) -> None:
         if now.remote is None:
             rows.append(("Sync", "not connected; `vaultsync connect` names a folder"))
         else:
-            rows.append(("Sync", line(now.remote)))
+            rows.append(("Sync", line(shown_address(now.remote))))
+            rows += [("", f"mirror: {line(shown_address(mirror.remote))}") for mirror in now.mirrors]
             waiting = f"{now.pending:,} changes to send" if now.pending else "nothing to send"
             rows.append(("", f"{waiting}; automatic sync is {'on' if now.auto_sync else 'off'}"))
+            if last := ago(now.last_sync_ms, now.taken_ms):
+                rows.append(("", f"last synced {last} ago"))
         if now.quarantined:
             rows.append(("", f"{now.quarantined:,} objects from there were refused"))
         pairs(rows)
