@@ -2,6 +2,7 @@
 them what it likes: rosters and envelopes late, in any order, or not at all.
 
     VAULTSYNC_HISTORIES=1000 pytest tests/properties/test_revocation_histories.py      the documented run
+    VAULTSYNC_ORDERS=1 pytest …                                      every order of six events, not every 72nd
 
 What must hold, whatever happens:
 
@@ -19,6 +20,7 @@ import random
 import shutil
 import threading
 from dataclasses import dataclass, field
+from itertools import permutations
 from pathlib import Path
 
 import pytest
@@ -31,6 +33,7 @@ from vaultsync.testing.vaults import KEY, PASSWORD, scratch_folder
 from vaultsync.vault.environment import Environment
 from vaultsync.vault.vault import Vault
 
+ORDERS = int(os.environ.get("VAULTSYNC_ORDERS", "72"))
 HISTORIES = int(os.environ.get("VAULTSYNC_HISTORIES", "12"))
 FIRST = int(os.environ.get("VAULTSYNC_SEED", "1"))
 SCHEMA = Schema(
@@ -90,7 +93,7 @@ class Device:
 
 
 class History:
-    def __init__(self, seed: int, folder: Path) -> None:
+    def __init__(self, seed: int, folder: Path, *, joins: int | None = None) -> None:
         self.rng = random.Random(seed)
         self.seed, self.folder = seed, folder
         self.clock = Clock()
@@ -109,7 +112,7 @@ class History:
         founder.connect("memory://", remote=window)
         self.devices.append(Device(founder, window, "0"))
         self.sync(self.devices[0], all=True)
-        for _ in range(self.rng.randrange(1, 3)):
+        for _ in range(self.rng.randrange(1, 3) if joins is None else joins):
             self.join()
 
     def world(self, name: str) -> Environment:
@@ -282,4 +285,35 @@ def test_random_histories_of_removals(seed: int) -> None:
         print(f"VAULTSYNC_SEED={seed} VAULTSYNC_HISTORIES=1")  # shown when it fails
         if history is not None:
             history.close()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+EVENTS = ("x writes", "x writes again", "a syncs", "b syncs", "b writes", "a removes x")
+
+
+@pytest.mark.parametrize("order", list(permutations(range(len(EVENTS))))[::ORDERS])
+def test_every_order_of_six_events_around_a_removal(order: tuple[int, ...]) -> None:
+    """Whoever writes sends it at once, and everybody sees the whole remote but x, which never hears of its removal."""
+    folder = scratch_folder()
+    history = History(0, folder, joins=2)
+    a, b, x = history.devices
+    for device in (a, b, x, a, b, x):
+        history.sync(device, all=True)
+    x.thief = True
+    try:
+        for number in order:
+            match EVENTS[number]:
+                case "a syncs" | "b syncs":
+                    history.sync(a if number == 2 else b, all=True)
+                case "a removes x":
+                    a.vault.revoke(x.id.hex(), password=PASSWORD, code=history.code)
+                    history.note(a)
+                case _:
+                    writer = b if number == 4 else x
+                    history.edit(writer)
+                    history.sync(writer, all=True)
+        history.finish()
+    finally:
+        print(" > ".join(EVENTS[number] for number in order))
+        history.close()
         shutil.rmtree(folder, ignore_errors=True)

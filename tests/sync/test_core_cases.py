@@ -12,6 +12,7 @@ from vaultsync.errors import (
     MissingDependencies,
     ObjectMissing,
     RemoteUnavailable,
+    Revoked,
     StoreFailed,
     UnknownChain,
     UpdateRequired,
@@ -32,6 +33,7 @@ from vaultsync.sync.events import (
     Listed,
     Named,
     Opened,
+    Pardoned,
     Put,
     RosterChanged,
     Sealed,
@@ -376,6 +378,22 @@ def test_a_bad_signature_may_be_better_next_time_and_is_released() -> None:
     one.sync()
     assert one.quarantined == {}
     assert one.applied == envs
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_what_is_pardoned_is_fetched_again_though_its_quarantine_was_not_stored_yet(stored: bool) -> None:
+    envs = row("a", 2)
+    core = Core(VAULT, {})
+    core.receive(listed(*envs))
+    core.decide()
+    core.receive(Failed(envs[0].name, Revoked("past the end")))
+    if stored:
+        assert [one.name for one in core.decide().quarantine] == [envs[0].name]
+    core.receive(Pardoned([envs[0].name]))
+    decision = core.decide()
+    assert (decision.fetch, decision.release, decision.quarantine) == ((envs[0].name,), (envs[0].name,), ())
+    core.receive(Pardoned([envs[0].name, "no envelope"]))
+    assert not core.decide()
 
 
 def test_garbage_under_many_names_of_a_place_does_not_block_the_true_one() -> None:
