@@ -214,6 +214,32 @@ def test_who_wrote_what_is_told_of_a_branch_that_was_made_anew(world: World) -> 
         assert (revision.device, revision.event) == ("laptop", "added")
 
 
+def test_a_fork_below_what_checkpoints_cover_is_put_right_too(world: World) -> None:
+    laptop, phone = world.found(), world.join("phone")
+    for number in range(5):
+        laptop.vault.add("thing", title=f"{number}")
+    world.sync_all()
+    copy = laptop.copy("copy")
+    copy.disguise()
+    laptop.vault.add("thing", title="by the original")
+    copy.vault.add("thing", title="by the copy")
+    ours = laptop.remote.remember()
+    copy.vault.sync()
+    phone.vault.sync()
+    assert phone.vault.checkpoint()  # of the copy's branch
+    laptop.remote.roll_back(ours)
+    laptop.vault.sync()
+    assert laptop.vault.checkpoint()  # of the original's
+    laptop.remote.confess()
+    world.sync_all()
+    tablet = world.join("tablet")
+    world.sync_all()
+    world.check_equal("below checkpoints")
+    assert len(tablet.vault.view()) == 7
+    received = [one.vault.sync().received for one in world.installed]
+    assert received == [0] * len(received), "nothing is fetched for ever"
+
+
 # ---- forks -----------------------------------------------------------------------------------------------------------
 def invent(world: World, one: Installed, rng: random.Random, told: dict[tuple[str, str], object]) -> None:
     """One edit that nobody else will overwrite, of a field of any kind; ``told`` is what must be there at the end."""

@@ -36,7 +36,7 @@ of a forked chain: it follows the one it applied first (of two ready at once, th
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from itertools import pairwise
 from types import MappingProxyType
@@ -265,8 +265,8 @@ class Core(Ledger):
                 del chain.records[record.name]  # no name covers a signature: the bytes may be better now
             elif record.side and record.state is State.OPENED and record.seq <= chain.tip.seq + 1:
                 self._move(record, Cause.TAKEN_BACK)  # opened anew, in case the store holds by now what it follows
-        first, split = chain.below(listed, chain.tip.floor + 1), chain.below(listed, chain.tip.seq + 1)
-        old = listed[first:split]
+        split = chain.below(listed, chain.tip.seq + 1)
+        old = listed[:split]
         new = [one for one in listed[split:] if one not in chain.side_names and names.parse_envelope(one) is not None]
         chain.wanted = [name for name in new if name not in chain.records]
         chain.taken.clear()
@@ -297,13 +297,16 @@ class Core(Ledger):
         (old, upto), chain.unexplained = chain.unexplained, None
         low, high = f"{chain.prefix}{chain.tip.floor + 1:012d}", f"{chain.prefix}{upto + 1:012d}"
         listed = set(old)
-        held = {name for name in event.names if low <= name < high}
+        stored = {name for name in event.names if name < high}
+        held = {name for name in stored if low <= name}
         undelivered = set(event.undelivered)
         self._confirmed.extend(sorted(undelivered & held & listed))
         late = {name for name in held - listed if name in self._fresh or name in self._outbox or name in self._healing}
         lost = sorted(held - listed - late)
         self._fresh -= listed | late  # a listing may be late once
-        foreign = {name for name in listed - held if names.parse_envelope(name) is not None and seq_of(name)}
+        foreign = {name for name in listed - stored if names.parse_envelope(name) is not None and seq_of(name)}
+        filled = Counter(map(seq_of, stored | foreign))  # what a checkpoint covers is looked at only beside a rival
+        foreign = {name for name in foreign if low <= name or filled[seq_of(name)] > 1}
         chain.suspects += sorted(foreign - chain.records.keys() - self._quarantined.keys())
         chain.suspects.sort()
         self._heal += lost

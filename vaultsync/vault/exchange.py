@@ -351,7 +351,7 @@ class Exchange:
 
     def _compare(self, core: Core, chain: bytes) -> None:
         with self._ledger.store.read() as reading:
-            held = reading.names_of(chain, Kind.CHANGES)
+            held = reading.names_of(chain, Kind.CHANGES) + reading.names_of(chain, SIDE)
             undelivered = reading.undelivered_names(self.remote_id)
         core.receive(ev.Holds(chain, held, [name for name in held if name in undelivered]))
 
