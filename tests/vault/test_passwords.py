@@ -241,7 +241,7 @@ def test_killed_at_any_statement_one_of_the_two_passwords_opens_everything(tmp_p
     assert min(opened.values()) > 0
 
 
-STEP = int(os.environ.get("VAULTSYNC_KILL_STEP", "23"))
+STEP = int(os.environ.get("VAULTSYNC_KILL_STEP", "37"))
 
 
 # ---- the account --------------------------------------------------------------------------------------------------
