@@ -17,7 +17,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
@@ -27,11 +26,12 @@ from vaultsync.limits import MAX_ACCESS_BYTES, MAX_LISTING_BYTES
 from vaultsync.relay.access import Access, AccessError
 from vaultsync.relay.config import RelayConfig
 from vaultsync.relay.entrance import NO_BUCKET, Entrance, bucket_in
-from vaultsync.relay.metrics import Metrics, log, log_request
+from vaultsync.relay.guard import guarded, nowhere
+from vaultsync.relay.metrics import Metrics, log
 from vaultsync.relay.newsroom import Newsroom
 from vaultsync.relay.openapi import description
 from vaultsync.relay.requests import Refusal, is_object_name, refuse
-from vaultsync.relay.storage import LIST, Cursor, Driver, Outcome, Quota, Replayed, Storage, StorageAway
+from vaultsync.relay.storage import LIST, Cursor, Driver, Outcome, Quota, Storage, StorageAway
 from vaultsync.relay.tickets import Tickets
 
 __all__ = ["Relay", "create_app"]
@@ -329,7 +329,7 @@ def create_app(
         name = "/".join(part for part in path.split("/") if part)
 
         async def endpoint(request: Request) -> Response:
-            return await _guarded(relay, name, methods[request.method], request)
+            return await guarded(relay.metrics, name, methods[request.method], request)
 
         return Route(path, endpoint, methods=list(methods))
 
@@ -347,59 +347,9 @@ def create_app(
     ]
     if config.metrics:
         routes.append(route("/metrics", GET=relay.prometheus))
-    app = Starlette(routes=routes, lifespan=relay.lifespan, exception_handlers={404: _nowhere, 405: _nowhere})
+    app = Starlette(routes=routes, lifespan=relay.lifespan, exception_handlers={404: nowhere, 405: nowhere})
     app.state.relay = relay
     return app
-
-
-async def _nowhere(request: Request, error: Exception) -> Response:
-    """What no route takes."""
-    if isinstance(error, HTTPException) and error.status_code == 405:
-        answer = _refused(Refusal(405, "method", "this path is for other methods"))
-        answer.headers.update(error.headers or {})
-        return answer
-    return _refused(Refusal(404, "path", "a relay has no such path"))
-
-
-async def _guarded(
-    relay: Relay, route: str, answer: Callable[[Request], Awaitable[Response]], request: Request
-) -> Response:
-    """Whatever happens becomes an answer, a count and a line in the log."""
-    started, code = time.perf_counter(), ""
-    try:
-        response = await answer(request)
-    except Refusal as refusal:
-        code, response = refusal.code, _refused(refusal)
-    except Replayed:
-        code, response = "replayed", _refused(Refusal(401, "replayed", "this request was carried out before"))
-    except StorageAway:
-        code, response = "away", _refused(Refusal(503, "away", "the database does not answer", after=1.0))
-    except Exception:
-        log.exception("bug")
-        code, response = "bug", _refused(Refusal(500, "bug", "the relay failed; its log says where"))
-    if code:
-        relay.metrics.refused[code] += 1
-    seconds = time.perf_counter() - started
-    sent = len(response.body) if isinstance(response.body, bytes) else 0
-    relay.metrics.count(f"{request.method} {route}", response.status_code, seconds)
-    log_request(
-        f"{request.method} {route}",
-        response.status_code,
-        seconds,
-        int(request.headers.get("content-length", "0")[:12] or 0) if "content-length" in request.headers else 0,
-        sent,
-        code,
-    )
-    response.headers["cache-control"] = "no-store"
-    response.headers["x-content-type-options"] = "nosniff"
-    return response
-
-
-def _refused(refusal: Refusal) -> Response:
-    headers = {"Retry-After": str(math.ceil(refusal.after))} if refusal.after else {}
-    if refusal.status in (400, 411, 413):
-        headers["Connection"] = "close"  # the rest of a body that nobody reads
-    return JSONResponse({"error": refusal.code, "message": str(refusal)}, refusal.status, headers)
 
 
 def driver_of(config: RelayConfig) -> Driver:
