@@ -221,6 +221,9 @@ class Grafts:
     ) -> None:
         stored = transaction.state(GRAFTED)
         actors: dict[str, str] = json.loads(stored) if stored else {}
+        for hash in recalled & self._signed.keys():  # made anew before, and nobody else ever has it
+            del self._signed[hash]
+            transaction.set_state(FORK + hash.hex(), None)
         for hash, image in found.images.items():
             if image.hash == hash or hash in recalled:
                 continue
