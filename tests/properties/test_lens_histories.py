@@ -242,3 +242,16 @@ def test_a_conversion_onto_a_field_that_was_there_before_is_refused(form: str) -
     old = EntryType("a", fields=[Field("x", vs.text)], until=2, converts=vs.Convert("b", [lens]))
     with pytest.raises(vs.SchemaError, match="begins in version 1, not in 2 with the conversion"):
         Schema("s", version=2, platform="linux", types=[old, EntryType("b", fields=[Field("y", vs.text)])])
+
+
+# ---- known ------------------------------------------------------------------------------------------------------
+@pytest.mark.xfail(
+    strict=True,
+    raises=TimelineFailed,
+    reason="an older value of several fields is not won as one: what a change leaves as it was, it does not write",
+)
+def test_a_split_over_a_join() -> None:
+    """Two devices edit different parts at the same time. One changes both fields of the join, the other one of them: the
+    first field is then one device's and the second the other's, which neither mark knows, and a part that was replaced
+    comes back."""
+    rehearse_timeline(1087, 5)
