@@ -251,7 +251,7 @@ def test_a_conversion_onto_a_field_that_was_there_before_is_refused(form: str) -
     reason="an older value of several fields is not won as one: what a change leaves as it was, it does not write",
 )
 def test_a_split_over_a_join() -> None:
-    """Two devices edit different parts at the same time. One changes both fields of the join, the other one of them: the
-    first field is then one device's and the second the other's, which neither mark knows, and a part that was replaced
-    comes back."""
+    """Two devices edit different parts at the same time. One changes both fields of the join, the other one of them:
+    the first field is then one device's and the second the other's, which neither mark knows, and a part that was
+    replaced comes back."""
     rehearse_timeline(1087, 5)
