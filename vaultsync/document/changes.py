@@ -11,7 +11,7 @@ Nothing here needs the engine.
 
 from __future__ import annotations
 
-from .codec import Action, Change, Op, OpId, Scalar, chunk_hash, decode, encode
+from .codec import Action, Change, Looks, Op, OpId, Scalar, chunk_hash, decode, encode
 from .gate import ChangeInfo, Known, Past, Touched, check
 from .layout import Place
 from .pack import pack, unpack, unpack_changes
@@ -21,6 +21,7 @@ __all__ = [
     "Change",
     "ChangeInfo",
     "Known",
+    "Looks",
     "Op",
     "OpId",
     "Past",

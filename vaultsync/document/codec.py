@@ -55,6 +55,7 @@ __all__ = [
     "Action",
     "Change",
     "LazyOps",
+    "Looks",
     "Op",
     "OpId",
     "Scalar",
@@ -62,6 +63,7 @@ __all__ = [
     "decode",
     "decode_own",
     "encode",
+    "frame",
     "read_value",
     "value_bytes",
     "value_type",
@@ -172,9 +174,14 @@ def chunk_hash(chunk: bytes) -> bytes:
 
 def encode(actor: bytes, seq: int, start_op: int, deps: Sequence[bytes], ops: Sequence[Op]) -> bytes:
     """The canonical chunk of a change of at least one operation. Dependencies and predecessors come in any order."""
-    contents = _contents(actor, seq, start_op, deps, ops)
+    return frame(_contents(actor, seq, start_op, deps, ops))[1]
+
+
+def frame(contents: bytes) -> tuple[bytes, bytes]:
+    """(hash, chunk) of a change with these contents."""
     body = b"\x01" + to_unsigned(len(contents)) + contents
-    return _HEAD + sha256(body).digest()[:4] + body
+    digest = sha256(body).digest()
+    return digest, _HEAD + digest[:4] + body
 
 
 _SPECS = {spec: to_unsigned(spec) for spec in _COLUMNS}
@@ -245,10 +252,15 @@ def _open(chunk: bytes) -> tuple[bytes, bytes]:
     return contents, digest
 
 
-def decode_own(chunk: bytes) -> Change:
+Looks: TypeAlias = "dict[tuple[bytes, ...], _Look]"
+"""Operations that were read before, apart from their numbers and values: for who decodes many changes that are alike.
+It holds names of keys, so it should not live longer than the work."""
+
+
+def decode_own(chunk: bytes, looks: Looks | None = None) -> Change:
     """The change in a chunk of one's own making: like ``decode``, but not proved to be canonical."""
     try:
-        return _decode(chunk, canonical=False)
+        return _decode(chunk, canonical=False, looks=looks)
     except (IndexError, StructError, UnicodeDecodeError, TypeError, KeyError) as error:
         raise MalformedChange(f"a change is cut short or garbled ({type(error).__name__})") from None
 
@@ -291,7 +303,7 @@ class LazyOps(Sequence[Op]):
         return f"<{self._count} operations>"
 
 
-def _decode(chunk: bytes, *, canonical: bool) -> Change:
+def _decode(chunk: bytes, *, canonical: bool, looks: Looks | None = None) -> Change:
     contents, digest = _open(chunk)
     count, at = unsigned(contents, 0)
     if count > MAX_DEPS_PER_CHANGE:
@@ -312,7 +324,7 @@ def _decode(chunk: bytes, *, canonical: bool) -> Change:
         actors.append(contents[at : at + length])
         at += length
     columns = _split_columns(contents, at)
-    ops = _read_ops(columns, actors)
+    ops = _read_ops(columns, actors, looks)
     if not seq or not start_op or start_op + len(ops) > MAX_OP_COUNTER:
         raise MalformedChange("a sequence number or operation counter is out of range")
     if canonical and _contents(actors[0], seq, start_op, deps, ops) != contents:
@@ -324,11 +336,16 @@ def _split_columns(contents: bytes, at: int) -> dict[int, bytes]:
     count, at = unsigned(contents, at)
     if count > len(_COLUMNS):
         raise MalformedChange("a change has columns that a vault does not use")
-    lengths = []
-    for _ in range(count):
-        spec, at = unsigned(contents, at)
-        length, at = unsigned(contents, at)
-        lengths.append((spec, length))
+    heads = contents[at : at + 2 * count]
+    if heads.isascii() and len(heads) == 2 * count:  # numbers of one byte, as nearly always
+        lengths = list(zip(heads[::2], heads[1::2], strict=True))
+        at += 2 * count
+    else:
+        lengths = []
+        for _ in range(count):
+            spec, at = unsigned(contents, at)
+            length, at = unsigned(contents, at)
+            lengths.append((spec, length))
     columns = {}
     for spec, length in lengths:
         if spec not in _COLUMNS:
@@ -338,17 +355,50 @@ def _split_columns(contents: bytes, at: int) -> dict[int, bytes]:
     return columns
 
 
-def _read_ops(columns: dict[int, bytes], actors: list[bytes]) -> tuple[Op, ...]:
-    column = columns.get
-    actions = read_runs(column(_ACTION, b""), MAX_OPS_PER_CHANGE, unsigned, exactly=False)
+class _Look(NamedTuple):
+    """Operations apart from their numbers and values; ``objects`` and ``overwritten`` are actors by their number."""
+
+    objects: list[int | None]
+    keys: list[str]
+    actions: list[Action]
+    pred_counts: list[int]
+    overwritten: list[int]
+
+
+_LOOKS = (_ACTION, _OBJ_ACTOR, _KEY, _PRED_COUNT, _PRED_ACTOR)
+
+
+def _look(columns: Sequence[bytes]) -> _Look:
+    action_column, objects_column, keys_column, counts_column, actors_column = columns
+    actions = read_runs(action_column, MAX_OPS_PER_CHANGE, unsigned, exactly=False)
     count = len(actions)
     if not count:
         raise MalformedChange("a change without operations")
-    obj_actors = read_runs(column(_OBJ_ACTOR, b""), count, unsigned)
-    obj_counters = read_runs(column(_OBJ_COUNTER, b""), count, unsigned)
+    pred_counts = read_runs(counts_column, count, unsigned)
+    total = sum(pred_counts)
+    if total > MAX_PREDS_PER_CHANGE:
+        raise MalformedChange("a change overwrites more than allowed")
+    return _Look(
+        read_runs(objects_column, count, unsigned),
+        read_runs(keys_column, count, read_string),
+        [_ACTIONS[action] for action in actions],
+        pred_counts,
+        read_runs(actors_column, total, unsigned),
+    )
+
+
+def _read_ops(columns: dict[int, bytes], actors: list[bytes], looks: Looks | None = None) -> tuple[Op, ...]:
+    column = columns.get
+    described = tuple([column(spec, b"") for spec in _LOOKS])
+    look = None if looks is None else looks.get(described)
+    if look is None:
+        look = _look(described)
+        if looks is not None:
+            looks[described] = look
+    count = len(look.actions)
     objs = [
-        None if actor is None and counter is None else (counter, actors[actor])
-        for actor, counter in zip(obj_actors, obj_counters, strict=True)
+        None if actor is None and counter is None else (counter, actors[actor])  # type: ignore[index]
+        for actor, counter in zip(look.objects, read_runs(column(_OBJ_COUNTER, b""), count, unsigned), strict=True)
     ]
     values: list[Scalar] = []
     raw = column(_VALUE, b"")
@@ -359,17 +409,11 @@ def _read_ops(columns: dict[int, bytes], actors: list[bytes]) -> tuple[Op, ...]:
             raise MalformedChange("a value is larger than allowed")
         values.append(read_value(meta & 15, raw[at:end]))
         at = end
-    pred_counts = read_runs(column(_PRED_COUNT, b""), count, unsigned)
-    total = sum(pred_counts)
-    if total > MAX_PREDS_PER_CHANGE:
-        raise MalformedChange("a change overwrites more than allowed")
-    pred_actors = read_runs(column(_PRED_ACTOR, b""), total, unsigned)
-    pred_counters = summed(read_runs(column(_PRED_COUNTER, b""), total, signed))
-    flat = [(counter, actors[actor]) for counter, actor in zip(pred_counters, pred_actors, strict=True)]
+    pred_counters = summed(read_runs(column(_PRED_COUNTER, b""), len(look.overwritten), signed))
+    flat = [(counter, actors[actor]) for counter, actor in zip(pred_counters, look.overwritten, strict=True)]
     preds = []
     at = 0
-    for number in pred_counts:
+    for number in look.pred_counts:
         preds.append(tuple(flat[at : at + number]))
         at += number
-    keys = read_runs(column(_KEY, b""), count, read_string)
-    return tuple(map(Op, objs, keys, [_ACTIONS[action] for action in actions], values, preds))
+    return tuple(map(Op, objs, look.keys, look.actions, values, preds))

@@ -44,6 +44,7 @@ from .codec import (
     value_type,
 )
 from .columns import read_runs, signed, steps, summed, to_signed, to_unsigned, unsigned, write_runs
+from .stencil import Line, Stencil
 
 __all__ = ["pack", "unpack", "unpack_changes"]
 
@@ -259,11 +260,15 @@ class _Unpacker:
         self._texts, self._integers, self._floats = [self._take(self._number()) for _ in range(3)]
         if self._at != len(data):
             raise MalformedChange("something follows a pack of changes")
-        shapes = [self._shape(size) for size in self._lists["sizes"]]
-        self._plan = [shapes[number] for number in self._lists["shapes"]]
-        if sum(map(len, self._plan)) > MAX_OPS_PER_PACK:
+        self._shapes = [self._shape(size) for size in self._lists["sizes"]]
+        self._stencils: dict[int, Stencil | None] = {}
+        self._numbers = list(self._lists["shapes"])
+        if sum(len(self._shapes[number]) for number in self._numbers) > MAX_OPS_PER_PACK:
             raise MalformedChange("a pack of changes holds too many operations")
         self._text_at = self._integer_at = self._float_at = 0
+        self._objects: list[int] = []
+        self._raws: list[bytes] = []
+        self._overwritten: list[int] = []
 
     # ---- reading the lists --------------------------------------------------------------------------------------
     def _number(self) -> int:
@@ -311,17 +316,23 @@ class _Unpacker:
         """All changes, in order."""
         actor = self._actors[0]
         start_op, last_hash, total = self._start_op, b"", 0
-        for seq, shape in enumerate(self._plan, self._seq):
-            start_op += next(self._lists["gaps"])
+        gaps = self._lists["gaps"]
+        for seq, number in enumerate(self._numbers, self._seq):
+            shape = self._shapes[number]
+            start_op += next(gaps)
             if not seq or not 0 < start_op <= MAX_OP_COUNTER - len(shape):
                 raise MalformedChange("a sequence number or operation counter is out of range")
             deps = self._deps(last_hash)
             ops = self._ops(shape, start_op)
-            chunk = encode(actor, seq, start_op, deps, ops)
+            stencil = self._stencil(number)
+            if stencil is None:
+                chunk = encode(actor, seq, start_op, deps, ops)
+                last_hash = chunk_hash(chunk)
+            else:
+                last_hash, chunk = stencil.encode(seq, start_op, deps, self._objects, self._raws, self._overwritten)
             total += len(chunk)
             if len(chunk) > MAX_CHANGE_BYTES or total > self._max_bytes:
                 raise MalformedChange("a pack of changes holds more than allowed")
-            last_hash = chunk_hash(chunk)
             yield Change(last_hash, deps, actor, seq, start_op, ops, chunk)
             start_op += len(ops)
         if any(next(numbers, None) is not None for numbers in self._lists.values()) or (
@@ -329,6 +340,25 @@ class _Unpacker:
             != (len(self._texts), len(self._integers), len(self._floats))
         ):
             raise MalformedChange("a pack of changes holds more than its changes")
+
+    def _stencil(self, number: int) -> Stencil | None:
+        """How changes of that shape are written; none where an operation has several predecessors."""
+        if number not in self._stencils:
+            self._stencils[number] = self._make_stencil(self._shapes[number])
+        return self._stencils[number]
+
+    def _make_stencil(self, shape: tuple[_Row, ...]) -> Stencil | None:
+        actors, lines = self._actors, []
+        obj = actors[0]
+        for row in shape:
+            if len(row.preds) > 1:
+                return None
+            if row.object != _SAME_OBJECT:
+                obj = actors[row.object - _OBJECT_OF] if row.object >= _OBJECT_OF else actors[0]
+            named = row.preds[0][0] if row.preds else None
+            pred = None if named is None else actors[0 if named == _OWN_PRED else named - _PRED_OF]
+            lines.append(Line(obj, self._keys[row.key], row.action, row.type, pred))  # type: ignore[arg-type]
+        return Stencil(actors[0], lines)
 
     def _deps(self, last_hash: bytes) -> tuple[bytes, ...]:
         pattern = next(self._lists["deps"])
@@ -340,23 +370,35 @@ class _Unpacker:
         return tuple(sorted(deps))
 
     def _ops(self, shape: tuple[_Row, ...], start_op: int) -> tuple[Op, ...]:
-        actors, counters = self._actors, self._lists["counters"]
+        """The operations of the next change; what a stencil is told of them lies in lists of this object then."""
+        actors, keys, counters = self._actors, self._keys, self._lists["counters"]
         ops = []
+        objects: list[int] = []
+        raws: list[bytes] = []
+        overwritten: list[int] = []
+        self._objects, self._raws, self._overwritten = objects, raws, overwritten
         obj: OpId = (0, b"")
-        for number, row in enumerate(shape):
-            if row.object >= _OBJECT_OF:
-                obj = (next(counters), actors[row.object - _OBJECT_OF])
-            elif row.object == _OWN_OBJECT:
-                obj = (start_op + row.own_object, actors[0])
+        for number, (named, own, key, action, kind, overwrites) in enumerate(shape):
+            if named >= _OBJECT_OF:
+                obj = (next(counters), actors[named - _OBJECT_OF])
+            elif named == _OWN_OBJECT:
+                obj = (start_op + own, actors[0])
             if not 0 < obj[0] <= MAX_OP_COUNTER:
                 raise MalformedChange("an operation counter is out of range")
-            preds = self._preds(row, obj, number, start_op) if row.preds else ()
-            ops.append(Op(obj, self._keys[row.key], row.action, self._value(row.type), preds))  # type: ignore[arg-type]
+            preds = self._preds(overwrites, obj, number, start_op) if overwrites else ()
+            value, raw = self._value(kind)
+            ops.append(Op(obj, keys[key], action, value, preds))  # type: ignore[arg-type]
+            objects.append(obj[0])
+            raws.append(raw)
+            if preds:
+                overwritten.append(preds[0][0])
         return tuple(ops)
 
-    def _preds(self, row: _Row, obj: OpId, number: int, start_op: int) -> tuple[OpId, ...]:
+    def _preds(
+        self, overwrites: tuple[tuple[int, int], ...], obj: OpId, number: int, start_op: int
+    ) -> tuple[OpId, ...]:
         preds = []
-        for named, ago in row.preds:
+        for named, ago in overwrites:
             if named == _OWN_PRED:
                 pred = (start_op + number - ago, self._actors[0])
             else:
@@ -368,17 +410,21 @@ class _Unpacker:
             preds.append(pred)
         return tuple(sorted(preds)) if len(preds) > 1 else tuple(preds)
 
-    def _value(self, kind: int) -> Scalar:
+    def _value(self, kind: int) -> tuple[Scalar, bytes]:
+        """The next value of a type, and its bytes as they stand in a change."""
         if kind == _STR:
             at = self._text_at
             self._text_at = end = at + next(self._lists["lengths"])
-            return self._texts[at:end].decode()
+            raw = self._texts[at:end]
+            return raw.decode(), raw
         if kind == _INT:
             at = self._integer_at
             _, self._integer_at = signed(self._integers, at)
-            return read_value(kind, self._integers[at : self._integer_at])
+            value = read_value(kind, self._integers[at : self._integer_at])
+            return value, value_bytes(kind, value)  # a number can be written longer than it has to be
         if kind == _F64:
             at = self._float_at
             self._float_at = at + 8
-            return read_value(kind, self._floats[at : self._float_at])
-        return read_value(kind, b"")
+            value = read_value(kind, self._floats[at : self._float_at])
+            return value, value_bytes(kind, value)
+        return read_value(kind, b""), b""

@@ -154,9 +154,9 @@ class Changes(Rows):
             self._broken = True
             raise
 
-    def _insert(self, table: str, doing: str, sql: str, *parameters: SqlValue) -> None:
-        self._change(doing, sql, *parameters)  # a plain INSERT that did not fail has added its row
-        self._count(table, 1)
+    def _insert(self, table: str, doing: str, sql: str, *parameters: SqlValue, rows: int = 1) -> None:
+        self._change(doing, sql, *parameters)  # a plain INSERT that did not fail has added its rows
+        self._count(table, rows)
 
     def _delete(self, table: str, doing: str, sql: str, *parameters: SqlValue) -> int:
         gone = self._write(doing, sql, *parameters)

@@ -8,12 +8,12 @@ forgotten silently.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from vaultsync.errors import AlreadyStored, Compacted, DamagedStore
 from vaultsync.store.base import Changes, Rows
-from vaultsync.store.rows import JournalRow, LostRow, Origin, Tip, Weight
+from vaultsync.store.rows import JournalRow, LostRow, NewRow, Origin, Tip, Weight
 from vaultsync.store.tables import checksum
 
 __all__ = ["JournalReading", "JournalWriting"]
@@ -22,6 +22,22 @@ _DOING = "reading the recorded changes"
 _ROW = "SELECT position, actor, seq, hash, own, sealed, crc FROM journal"
 _CHUNK = 16
 """Rows fetched at once: no cursor stays open, and a handful of large imports fits into memory."""
+_TOGETHER = 64
+"""Rows recorded by one statement: SQLite binds 999 values wherever it is."""
+
+
+def _parts(rows: Sequence[NewRow]) -> Iterator[Sequence[NewRow]]:
+    for start in range(0, len(rows), _TOGETHER):
+        yield rows[start : start + _TOGETHER]
+
+
+def _runs(rows: Sequence[NewRow]) -> Iterator[tuple[bytes, int, int]]:
+    """(actor, first number, last number) of changes that follow each other."""
+    first = 0
+    for index, row in enumerate(rows, 1):
+        if index == len(rows) or (rows[index].actor, rows[index].seq) != (row.actor, row.seq + 1):
+            yield row.actor, rows[first].seq, row.seq
+            first = index
 
 
 class JournalReading(Rows):
@@ -155,21 +171,23 @@ class JournalReading(Rows):
         tip = self.own_tip(actor)
         if tip is None:
             return
-        rows = self._rows(
-            _DOING,
-            "SELECT position, seq FROM journal WHERE actor = ? AND seq > ? AND own = 1 ORDER BY seq",
-            actor,
-            tip.packed,
-        )
-        there = {seq for _, seq in rows}
-        gap = next((seq for seq in range(tip.packed + 1, tip.seq + 1) if seq not in there), None)
-        if gap is not None:
-            raise self._damaged(_DOING, f"Change {gap} of this device, which was not sent anywhere yet, is missing.")
-        for position, _seq in rows:
-            row = self._row(_DOING, f"{_ROW} WHERE position = ?", position)
-            if row is None:
-                raise self._lost_row(position)
-            yield self._journal_row(row)
+        at = tip.packed
+        while at < tip.seq:
+            rows = self._rows(
+                _DOING,
+                f"{_ROW} WHERE actor = ? AND seq > ? AND own = 1 ORDER BY seq LIMIT {_CHUNK}",
+                *(actor, at),
+            )
+            if not rows:
+                raise self._lost_own(at + 1)
+            for row in rows:
+                if row[2] != at + 1:
+                    raise self._lost_own(at + 1)
+                yield self._journal_row(row)
+                at += 1
+
+    def _lost_own(self, seq: int) -> DamagedStore:
+        return self._damaged(_DOING, f"Change {seq} of this device, which was not sent anywhere yet, is missing.")
 
 
 class JournalWriting(JournalReading, Changes):
@@ -181,46 +199,69 @@ class JournalWriting(JournalReading, Changes):
         An own incarnation counts without gaps (from wherever it starts here): else `ValueError`. Both leave the
         transaction usable.
         """
-        doing = "recording a change"
+        return self.append_all([NewRow(actor, seq, hash, sealed)], origin)
+
+    def append_all(self, rows: Sequence[NewRow], origin: Origin | str = Origin.OWN) -> int:
+        """Record changes, in that order; returns the position of the last. Like `append`: none is recorded when one
+        of them is there already or does not follow."""
         own = Origin(origin) is Origin.OWN
-        tally = self._tally
-        if (
-            self._row(doing, "SELECT 1 FROM journal WHERE hash = ? OR (actor = ? AND seq = ?)", hash, actor, seq)
-            is not None
-        ):
-            raise AlreadyStored(f"change {seq} of {actor.hex()} is recorded already")
+        for part in _parts(rows):
+            self._refuse_known(part)
         if own:
-            self._advance(actor, seq, hash)
-        position = tally.position + 1
+            self._advance(rows)
+        for part in _parts(rows):
+            self._append(part, own)
+        return self._tally.position
+
+    def _refuse_known(self, rows: Sequence[NewRow]) -> None:
+        runs = list(_runs(rows))
+        taken = " OR ".join(["actor = ? AND seq BETWEEN ? AND ?"] * len(runs))
+        marks = ", ".join("?" * len(rows))
+        found = self._row(
+            "recording a change",
+            f"SELECT actor, seq FROM journal WHERE hash IN ({marks}) OR {taken}",  # noqa: S608 (marks of parameters)
+            *(row.hash for row in rows),
+            *(part for run in runs for part in run),
+        )
+        if found is not None:
+            raise AlreadyStored(f"change {found[1]} of {found[0].hex()} is recorded already")
+
+    def _append(self, rows: Sequence[NewRow], own: bool) -> None:
+        tally = self._tally
+        columns: list[int | bytes] = []
+        for position, (actor, seq, hash_, sealed) in enumerate(rows, tally.position + 1):
+            crc = checksum("journal", position, actor, seq, hash_, int(own), sealed)
+            columns += (position, actor, seq, hash_, int(own), crc, sealed)
+        marks = ", ".join(["(?, ?, ?, ?, ?, ?, ?)"] * len(rows))
         self._insert(
             "journal",
-            doing,
-            "INSERT INTO journal (position, actor, seq, hash, own, crc, sealed) VALUES (?, ?, ?, ?, ?, ?, ?)",
-            *(
-                position,
-                actor,
-                seq,
-                hash,
-                int(own),
-                checksum("journal", position, actor, seq, hash, int(own), sealed),
-                sealed,
-            ),
+            "recording a change",
+            f"INSERT INTO journal (position, actor, seq, hash, own, crc, sealed) VALUES {marks}",  # noqa: S608
+            *columns,
+            rows=len(rows),
         )
-        tally.position = position
-        tally.journal_bytes += len(sealed)
-        return position
+        tally.position += len(rows)
+        tally.journal_bytes += sum(len(row.sealed) for row in rows)
 
-    def _advance(self, actor: bytes, seq: int, hash: bytes) -> None:
-        """Move an own incarnation's tip. A number at or below it was used once, even if its row is compacted by now."""
-        tip = self.own_tip(actor)
-        if tip is None:
+    def _advance(self, rows: Sequence[NewRow]) -> None:
+        """Move the tips of own incarnations. A number at or below one was used once, even if its row is compacted by
+        now."""
+        tips: dict[bytes, Tip] = {}
+        new = []
+        for actor, seq, hash_, _ in rows:
+            tip = tips.get(actor) or self.own_tip(actor)
+            if tip is None:
+                new.append(actor)
+                tip = Tip(actor, seq - 1, b"", seq - 1)
+            if seq <= tip.seq:
+                raise AlreadyStored(f"change {seq} of {actor.hex()} was recorded before; the last one is {tip.seq}")
+            if seq > tip.seq + 1:
+                raise ValueError(f"change {seq} of {actor.hex()} does not follow the last one here, {tip.seq}")
+            tips[actor] = tip._replace(seq=seq, hash=hash_)
+        for actor in new:
             self._insert("actors", "recording a change", "INSERT INTO actors VALUES (?, 0, x'', 0, 0)", actor)
-            tip = Tip(actor, seq - 1, b"", seq - 1)
-        if seq <= tip.seq:
-            raise AlreadyStored(f"change {seq} of {actor.hex()} was recorded before; the last one is {tip.seq}")
-        if seq > tip.seq + 1:
-            raise ValueError(f"change {seq} of {actor.hex()} does not follow the last one here, {tip.seq}")
-        self._set_tip(tip._replace(seq=seq, hash=hash))
+        for tip in tips.values():
+            self._set_tip(tip)
 
     def _set_tip(self, tip: Tip) -> None:
         self._write(

@@ -5,7 +5,18 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import NamedTuple
 
-__all__ = ["Envelope", "JournalRow", "LostRow", "Origin", "Quarantined", "Slot", "SnapshotInfo", "Tip", "Weight"]
+__all__ = [
+    "Envelope",
+    "JournalRow",
+    "LostRow",
+    "NewRow",
+    "Origin",
+    "Quarantined",
+    "Slot",
+    "SnapshotInfo",
+    "Tip",
+    "Weight",
+]
 
 
 class Origin(StrEnum):
@@ -24,6 +35,15 @@ class JournalRow(NamedTuple):
     hash: bytes
     sealed: bytes
     origin: Origin
+
+
+class NewRow(NamedTuple):
+    """One change that is to be recorded."""
+
+    actor: bytes
+    seq: int
+    hash: bytes
+    sealed: bytes
 
 
 class LostRow(NamedTuple):

@@ -22,7 +22,7 @@ from typing import Any, Final, NamedTuple
 from vaultsync import limits
 from vaultsync.crypto.rows import LocalKey
 from vaultsync.document.changes import Change
-from vaultsync.document.codec import decode_own
+from vaultsync.document.codec import Looks, decode_own
 from vaultsync.document.engine import Engine
 from vaultsync.document.layout import ENTRIES, SECTIONS
 from vaultsync.errors import (
@@ -205,8 +205,8 @@ class Ledger:
     def _recorded(self, row: JournalRow) -> tuple[bytes, GroupMark | None]:
         return recorded(self.key.open(JOURNAL, row.hash, row.sealed))
 
-    def own_change(self, row: JournalRow) -> OwnChange:
-        """A row of this device's own, opened. Raises `DamagedStore`."""
+    def own_change(self, row: JournalRow, looks: Looks | None = None) -> OwnChange:
+        """A row of this device's own, opened; ``looks``: what is kept from one to the next. Raises `DamagedStore`."""
         try:
             chunk, group = self._recorded(row)
         except BadSeal:
@@ -215,7 +215,7 @@ class Ledger:
                 lost=(f"change {row.seq} of this device",),
                 whole=("everything that was synced",),
             ) from None
-        return OwnChange(decode_own(chunk), group)
+        return OwnChange(decode_own(chunk, looks), group)
 
     # ---- seeing and writing -----------------------------------------------------------------------------------
     def refresh(self) -> None:

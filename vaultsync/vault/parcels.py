@@ -17,7 +17,7 @@ from vaultsync.crypto import envelope
 from vaultsync.crypto.body import Body
 from vaultsync.crypto.keys import EpochKey
 from vaultsync.crypto.revocation import Statement, check_epoch
-from vaultsync.document.changes import Change, pack, unpack_changes
+from vaultsync.document.changes import Change, Looks, pack, unpack_changes
 from vaultsync.errors import MalformedEnvelope, UnknownChain
 from vaultsync.store import Reading
 from vaultsync.sync import names
@@ -128,7 +128,8 @@ def pack_own(ledger: Ledger, identity: Identity, environment: Environment) -> in
 
 def _pack_chain(ledger: Ledger, identity: Identity, chain: bytes, environment: Environment) -> int:
     with ledger.store.read() as reading:
-        waiting = [ledger.own_change(row) for row in reading.unpacked(chain)]
+        looks: Looks = {}
+        waiting = [ledger.own_change(row, looks) for row in reading.unpacked(chain)]
         if not waiting:
             return 0
         last = reading.last_envelope(chain, envelope.Kind.CHANGES)

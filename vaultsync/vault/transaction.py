@@ -12,7 +12,7 @@ from vaultsync.document.engine import Applied, Edit, Edits, Engine
 from vaultsync.document.layout import ENTRIES
 from vaultsync.errors import EngineFailure
 from vaultsync.schema.cells import Raw
-from vaultsync.store import Origin, Writing
+from vaultsync.store import NewRow, Origin, Writing
 from vaultsync.vault.touches import Touches
 
 __all__ = ["INCARNATION", "GroupMark", "Notes", "OwnChange", "Transaction", "recorded"]
@@ -133,7 +133,10 @@ class Transaction(Notes):
 
     def _record(self, changes: Sequence[Change], origin: Origin, group: bytes | None = None) -> None:
         self.changes += changes  # before any of them is stored: the document has moved on, whatever the disk says
+        seal, rows = self._ledger.key.seal, []
         for index, change in enumerate(changes):
             mark = b"" if group is None else _GROUPED.pack(_MARK, group, index, len(changes))
-            sealed = self._ledger.key.seal(JOURNAL, change.hash, mark + change.chunk)
-            self.store.append(change.actor, change.seq, change.hash, sealed, origin)
+            sealed = seal(JOURNAL, change.hash, mark + change.chunk)
+            rows.append(NewRow(change.actor, change.seq, change.hash, sealed))
+        if rows:
+            self.store.append_all(rows, origin)
