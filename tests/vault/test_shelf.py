@@ -391,3 +391,22 @@ def test_many_changes_make_a_new_base(path: Path, monkeypatch: pytest.MonkeyPatc
     assert len([number for number in rows(path) if number >> SHELF == shelves.LOG]) < 20
     with reopen(path) as vault:
         check(vault)
+
+
+def test_records_are_summed_up_and_others_follow(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shelves, "MOST_LOOSE", 5)
+    with reopen(path) as vault, reopen(path, seed="reader") as reader, reopen(path, seed="writer") as writer:
+        for each in (vault, reader, writer):
+            each.view()
+        ids = [entry.id for entry in vault.view()]
+        for number in range(23):
+            (vault if number % 7 else writer).update(ids[number % 9], title=f"again {number}")
+            if number % 4 == 0:
+                table = reader.view()._state.table
+                check(reader, prepared=None)
+                assert reader.view()._state.table is table  # followed, not read again
+        check(vault, prepared=True)
+        check(writer, prepared=True)
+    assert len([number for number in rows(path) if number >> SHELF == shelves.LOG]) <= 8
+    with reopen(path) as vault:
+        check(vault)

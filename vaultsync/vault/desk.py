@@ -104,29 +104,34 @@ class Desk:
                 draft.checked = True
             yield draft
             return
+        self._ledger.prepare()
         self._check_writable()
         with self._ledger.lock:
             self._ledger.refresh()
             self._ledger.settle()
             draft = Draft(self._stored, self._ledger.actor.hex())
             yield draft
-            touched = self._commit(draft)
+            touched = self._commit(draft, just_planned=True)
         self._tell(touched)
 
     def _write(self, draft: Draft) -> None:
         if draft:
+            self._ledger.prepare()
             with self._ledger.lock:
                 touched = self._commit(draft)
             self._tell(touched)
 
-    def _commit(self, draft: Draft) -> frozenset[str]:
+    def _commit(self, draft: Draft, *, just_planned: bool = False) -> frozenset[str]:
+        """``just_planned``: under the lock that is still held, after a `refresh`."""
         if not draft:
             return frozenset()
         with self._ledger.write() as transaction:
             self._check_writable()  # again, now that nobody else can write
-            edits = draft.edits(transaction.engine, transaction.actor.hex())
-            changes = transaction.commit(edits)
-            transaction.made.update({entry_id: draft.raw(entry_id) for entry_id in draft.added})
+            incarnation = transaction.actor.hex()
+            stands = just_planned and transaction.quiet
+            changes = transaction.commit(draft.edits(transaction.engine, incarnation, stands=stands))
+            if incarnation == draft.incarnation:
+                transaction.made.update(draft.raws if stands else {new: draft.raw(new) for new in draft.added})
             for store in draft.also:
                 store(transaction.store)
         return frozenset(draft.raws) if changes else frozenset()

@@ -25,7 +25,7 @@ class Draft:
 
     def __init__(self, base: Callable[[str], Raw | None], incarnation: str | None = None) -> None:
         self._base = base
-        self._incarnation = incarnation
+        self.incarnation = incarnation
         self._ops: dict[str, Ops] = {}
         self._raws: dict[str, Raw] = {}
         self.added: set[str] = set()
@@ -75,17 +75,17 @@ class Draft:
         """Every entry the draft changes, as it would leave it."""
         return self._raws
 
-    def edits(self, engine: Engine, incarnation: str) -> list[Edits]:
-        """The operations for the document as it is now.
+    def edits(self, engine: Engine, incarnation: str, *, stands: bool = False) -> list[Edits]:
+        """The operations for the document as it is now; ``stands``: as it was when they were planned.
 
         ``$edited`` is raised above what this incarnation wrote meanwhile (another process of the same device): else a
         delete elsewhere that saw only the other write would cover this one too. Where the device goes on as another
         incarnation since the edits were planned, they are that one's.
         """
         renamed = {
-            f"{prefix}{self._incarnation}": prefix + incarnation
+            f"{prefix}{self.incarnation}": prefix + incarnation
             for prefix in ("$edited/", "$deleted/")
-            if self._incarnation not in (None, incarnation)
+            if self.incarnation not in (None, incarnation)
         }
         mine = f"$edited/{incarnation}"
         edits: list[Edits] = []
@@ -95,7 +95,9 @@ class Draft:
                 continue
             ops = {renamed.get(key, key): value for key, value in planned.items()}
             values = {key: DELETED if isinstance(value, Gone) else value for key, value in ops.items()}
-            if entry_id not in self.added and mine in ops and (stored := engine.read(ENTRIES, entry_id)) is not None:
+            if stands or entry_id in self.added or mine not in ops:
+                pass  # nobody wrote meanwhile
+            elif (stored := engine.read(ENTRIES, entry_id)) is not None:
                 values[mine] = _above(values[mine], stored.get(mine))
             edits.append(Edits(ENTRIES, entry_id, values))
         return edits

@@ -253,16 +253,21 @@ class Ledger:
         """A flat section (settings, schemas, devices) as of the last `refresh` or write, without the document if that
         can be."""
         with self.lock:
-            if not self._has_document() and self.on_shelf():
+            if self._shelf_is_now() or (not self._has_document() and self.on_shelf()):
                 return self.shelf.flat[name]
             return self.engine.read(name) or {}
 
     def entry(self, entry_id: str) -> Raw | None:
         """An entry that was touched since somebody looked at everything, as it is now; None when it is gone."""
         with self.lock:
-            if not self._has_document() and self.shelf.state is not None and entry_id in self.shelf.entries:
+            if entry_id in self.shelf.entries and self._shelf_is_now():
                 return self.shelf.entries[entry_id]
             return self.engine.read(ENTRIES, entry_id)
+
+    def _shelf_is_now(self) -> bool:
+        """Whether the shelf says what the document says, or would say."""
+        state = self.shelf.state
+        return state is not None and (not self._has_document() or state.position == self._position)
 
     def on_shelf(self) -> bool:
         """Whether everything can be read without the document. The caller holds the lock."""
@@ -296,9 +301,10 @@ class Ledger:
                 with self.store.write() as writing:
                     self._check_key(writing)
                     self._touches.update(self.shelf.advance(writing) or Touches())
+                    planned_at = self._position
                     self._catch_up(writing)
                     self._follow(writing)
-                    transaction = Transaction(self, writing, self.engine)
+                    transaction = Transaction(self, writing, self.engine, quiet=planned_at == self._position)
                     yield transaction
                     shelved = self._shelve(transaction)
                     position = writing.position()

@@ -4,7 +4,8 @@ that lists, fields and settings are read without the document.
 Parts, each a row of the store's cache (`store/cached.py`), sealed for their place::
 
     LOG      0      the base: generation, position, heads, the flat sections, how many entries
-             1 …    one for each transaction since: the entries that it touched, as they are then
+             1 …    one for each transaction since: the entries that it touched, as they are then; now and then the
+                    first of them is a sum of those before
     COLUMNS  0      id, created, modified, source of every entry of the base, in the order of (created, id)
     INDEX    0      what one schema makes of them: verdicts, titles, sums
     PAGES    n      64 entries of the base each
@@ -13,7 +14,7 @@ Theory. **The journal is the truth**; a shelf that is not exactly of the journal
 immutable: it has a random generation that its rows are sealed with, so a page of another base, vault or place does not
 open. Records form a chain (each names the one before), so none can be missing or exchanged, and the last one names the
 position and the hash of the change that stands there, so that an older shelf, put back, is noticed. Whatever does not
-fit in any of this is dropped and made anew from the document; there is no repair.
+fit into this is dropped and made anew from the document; there is no repair.
 
 Records and base depend on no schema. The index does, and is made anew from the pages for another one.
 """
@@ -44,8 +45,15 @@ LOG_SHARE: Final = 16
 """A base is made anew when the records since hold more entries than this, or than this share of it: reading them costs
 a few microseconds each at every opening, making a base about ten of each entry."""
 
+MOST_LOOSE: Final = 64
+"""Records that are read one by one; more (and more than a share of what they hold) are summed up in one."""
+
 Flat = Mapping[str, Mapping[str, Any]]
 """The flat sections of the document by name."""
+
+
+_UNUSABLE: Final = (BadSeal, MalformedPage, DamagedStore, TypeError, ValueError, KeyError)
+"""What reading raises that is not there, not as written, or not of this vault."""
 
 
 class State(NamedTuple):
@@ -105,6 +113,9 @@ class Shelf:
         self._next: _Mark | None = None  # what a transaction has written and not yet committed
         self._said = _Said()
         self._spoilt = False
+        self._base_id = b""
+        self._summed_at = 0  # the number of the first record, which may be the sum of all before it
+        self._sums = False
         self.size = 0
         """Entries of the base."""
         self.heads: tuple[bytes, ...] = ()
@@ -161,7 +172,7 @@ class Shelf:
                 self._follow(number, sealed)
             if self._is_of(reading):
                 return self.state
-        except (BadSeal, MalformedPage, DamagedStore, TypeError, ValueError):
+        except _UNUSABLE:
             pass
         self.leave()
         return None
@@ -172,18 +183,21 @@ class Shelf:
         if format_ != FORMAT:
             raise MalformedPage("a shelf of another format")
         self._mark = _Mark(generation, 0, id_, State(position, tip, tuple(heads)))
+        self._base_id, self._summed_at = id_, 0
         self._said = _Said({}, flat)
         self.size, self.heads = size, tuple(heads)
 
     def _follow(self, number: int, sealed: bytes) -> tuple[Mapping[str, Raw | None], bool]:
         """Take in the next record; returns what it says changed, and whether a flat section did."""
         mark = self._mark
-        if mark is None or number != mark.number + 1:
-            raise MalformedPage("a record is missing")
+        if mark is None or number <= mark.number:
+            raise MalformedPage("a record is out of order")
         id_, before, position, tip, heads, entries, flat = unpack(self._open(LOG, number, sealed, mark.generation))
         if before != mark.id:
             raise MalformedPage("a record of another line")
         self.counts.records_read += 1
+        if mark.number == 0:
+            self._summed_at = number
         self._mark = _Mark(mark.generation, number, id_, State(position, tip, tuple(heads)))
         changed = dict(entries)
         self._said.entries.update(changed)
@@ -203,21 +217,37 @@ class Shelf:
         mark = self._mark
         if mark is None:
             return None
-        touches = Touches()
         try:
+            if mark.number and mark.state.position == reading.position() and reading.last_cached(LOG) == mark.number:
+                return Touches()  # a newer base would begin with number 0, and more records with a later position
             rows = reading.cached_rows(LOG, mark.number)
             if not rows or rows[0][0] != mark.number or not self._is_mine(mark, rows[0][1]):
-                raise MalformedPage("a newer base")
+                return self._summed(reading)
+            touches = Touches()
             for number, sealed in rows[1:]:
                 changed, flat = self._follow(number, sealed)
                 touches.entries |= changed.keys()
                 touches.flat |= flat
             if self._is_of(reading):
                 return touches
-        except (BadSeal, MalformedPage, DamagedStore, TypeError, ValueError):
+        except _UNUSABLE:
             pass
         self.leave()
         return None
+
+    def _summed(self, reading: Reading) -> Touches | None:
+        """The record that was the last one here is there no more: others summed the records up, or made another base.
+        What is different then; None after another base."""
+        before, generation = self._said, self.generation
+        if self.attach(reading) is None:
+            return None
+        if self.generation != generation:
+            self.leave()
+            return None
+        now = self._said
+        ids = before.entries.keys() | now.entries.keys()
+        changed = {each for each in ids if each not in before.entries or before.entries[each] != now.entries.get(each)}
+        return Touches(changed, now.flat != before.flat)
 
     def _is_mine(self, mark: _Mark, sealed: bytes) -> bool:
         record = unpack(self._open(LOG, mark.number, sealed, mark.generation if mark.number else b""))
@@ -269,11 +299,17 @@ class Shelf:
         mark = self._mark
         if mark is None:
             return
-        id_ = self._entropy(16)
-        body = [id_, mark.id, state.position, state.tip, state.heads, list(entries.items()), flat]
-        self._next = _Mark(mark.generation, mark.number + 1, id_, state)
+        id_, number, before = self._entropy(16), mark.number + 1, mark.id
+        summed = number - self._summed_at > max(MOST_LOOSE, len(self._said.entries) // LOG_SHARE)
+        if summed:
+            entries, flat, before = {**self._said.entries, **entries}, flat or self._said.flat, self._base_id
+        body = [id_, before, state.position, state.tip, state.heads, list(entries.items()), flat]
+        self._next = _Mark(mark.generation, number, id_, state)
         with writing.optional():
-            self._write(writing, LOG, mark.number + 1, pack(body), mark.generation)
+            if summed:
+                writing.uncache(LOG, 1)
+            self._write(writing, LOG, number, pack(body), mark.generation)
+        self._sums = summed
 
     def abandon(self, writing: Writing) -> None:
         """So much changed that noting it is no use."""
@@ -295,6 +331,8 @@ class Shelf:
         """The transaction of `record` is stored."""
         if self._next is not None:
             self._mark, self._next = self._next, None
+            if self._sums:
+                self._summed_at = self._mark.number
             self._said.entries.update(entries)
             if flat is not None:
                 self._said.flat = dict(flat)

@@ -84,8 +84,10 @@ class Notes:
 class Transaction(Notes):
     """One durable unit: changes of the document and rows of the store that commit together or not at all."""
 
-    def __init__(self, ledger: Keeper, writing: Writing, engine: Engine) -> None:
+    def __init__(self, ledger: Keeper, writing: Writing, engine: Engine, *, quiet: bool = False) -> None:
+        """``quiet``: nobody wrote since the ledger's lock was taken, so that what was read under it still stands."""
         super().__init__(ledger, writing)
+        self.quiet = quiet
         self.engine = engine
         self.made: dict[str, Raw] = {}
         """Entries that this transaction made, as they are: whoever knows them spares reading them again."""
