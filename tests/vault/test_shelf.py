@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import random
 import sqlite3
+import threading
+import time
 from collections.abc import Callable
 from contextlib import closing
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.view.test_stored import agree
+from vaultsync import limits
+from vaultsync.document.engine import Engine
 from vaultsync.errors import EntryNotFound
 from vaultsync.schema.kinds import note, secret, tags, text
 from vaultsync.schema.types import EntryType, Field, Schema
 from vaultsync.testing import MemoryRemote, environment, memory_vault
+from vaultsync.testing.seeded import Clock
 from vaultsync.testing.vaults import KEY
+from vaultsync.vault import preparing
 from vaultsync.vault import shelf as shelves
 from vaultsync.vault.desk import Quota
 from vaultsync.vault.vault import Vault
@@ -410,3 +417,74 @@ def test_records_are_summed_up_and_others_follow(path: Path, monkeypatch: pytest
     assert len([number for number in rows(path) if number >> SHELF == shelves.LOG]) <= 8
     with reopen(path) as vault:
         check(vault)
+
+
+def test_an_old_census_row_waits_for_an_edit(path: Path) -> None:
+    later = environment("later")
+    assert isinstance(later.now_ms, Clock)
+    later.now_ms.advance(30 * 24 * 3600 * 1000)
+    with Vault.open(path, schema=SCHEMA, key=KEY, environment=later, background=False) as vault:
+        check(vault)
+        row = vault._ledger.section("devices")
+        vault.add("login", title="an edit")
+        assert vault._ledger.section("devices") != row
+        check(vault, prepared=True)
+
+
+def test_the_document_is_prepared_when_somebody_says_so(path: Path) -> None:
+    with reopen(path) as vault:
+        view = vault.view()
+        assert not vault.prepared
+        vault.prepare()
+        assert vault.prepared
+        assert vault.view()._state.table is view._state.table  # what was read stays
+        vault.prepare()
+        vault.update(view.entries[0], title="at once")
+        check(vault, prepared=True)
+
+
+@pytest.mark.parametrize(("preload", "prepared"), [(None, True), (True, True), (False, False)])
+def test_a_small_vault_is_prepared_in_the_background(
+    path: Path, monkeypatch: pytest.MonkeyPatch, preload: bool | None, prepared: bool
+) -> None:
+    monkeypatch.setattr(preparing, "DELAY", 0.0)
+    world = environment("background")
+    with Vault.open(path, schema=SCHEMA, key=KEY, environment=world, preload=preload) as vault:
+        deadline = time.monotonic() + 20
+        while vault.prepared is not prepared and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert vault.prepared is prepared
+        check(vault, prepared=None)
+
+
+def test_a_large_vault_is_not_prepared_unasked(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preparing, "DELAY", 0.0)
+    monkeypatch.setattr(limits, "PREPARE_BYTES", 10)
+    with Vault.open(path, schema=SCHEMA, key=KEY, environment=environment("large")) as vault:
+        assert not any(thread.name == "vaultsync-prepare" for thread in threading.enumerate())
+        assert not vault.prepared
+
+
+def test_readers_do_not_wait_for_the_document(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started, go_on = threading.Event(), threading.Event()
+    load = Engine.load
+
+    def slow(snapshot: bytes | None, chunks: Any = ()) -> Engine:
+        started.set()
+        assert go_on.wait(30)
+        return load(snapshot, chunks)
+
+    with reopen(path) as vault:
+        monkeypatch.setattr(Engine, "load", slow)
+        chosen = vault.view().entries[0]
+        edit = threading.Thread(target=vault.update, args=(chosen,), kwargs={"title": "waited"})
+        edit.start()
+        assert started.wait(30)
+        assert len(vault.view()) == 149  # while the edit waits
+        assert vault.view().entries[0]["title"] == chosen.title
+        assert vault.view().search("title")
+        go_on.set()
+        edit.join()
+        assert vault.view()[chosen.id].title == "waited"
+        monkeypatch.undo()
+        check(vault, prepared=True)

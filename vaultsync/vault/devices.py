@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from vaultsync.document.engine import Engine
 from vaultsync.vault.exchange import HEARD
 from vaultsync.vault.identity import Identity
 from vaultsync.vault.ledger import Ledger
@@ -58,9 +58,8 @@ def devices(identity: Identity, census: Iterable[Device], ledger: Ledger) -> tup
     return tuple(sorted(found, key=lambda device: (not device.this, device.name.lower(), device.id)))
 
 
-def census_rows(engine: Engine) -> list[Device]:
-    """What every device that ever was here says of itself."""
-    rows = engine.read("devices") or {}
+def census_rows(rows: Mapping[str, Any]) -> list[Device]:
+    """What every device that ever was here says of itself, from the section ``devices``."""
     return [device for name, row in sorted(rows.items()) if (device := Device.parse(name, row)) is not None]
 
 

@@ -124,6 +124,12 @@ class Ledger:
         """Whether the document is in memory, so that an edit need not wait for it."""
         return self._has_document()
 
+    def document_bytes(self) -> int:
+        """About how many bytes are read to load the document."""
+        with self.store.read() as reading:
+            held = reading.snapshots()
+            return reading.weight().bytes + (held[0].segments * limits.SEGMENT_BYTES if held else 0)
+
     def _has_document(self) -> bool:
         engine = self._engine
         return engine is not None and not engine.dirty

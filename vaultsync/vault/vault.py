@@ -150,9 +150,14 @@ class Vault(Managing):
         environment: Environment = REAL,
         opener: Callable[[str], Remote] = reach,
         background: bool = True,
+        preload: bool | None = None,
     ) -> Vault:
         """An existing vault. Automatic sync begins when the vault is connected and it was not turned off; never with
         ``background=False``, for a program that is over in a moment and calls `sync` itself.
+
+        Reading is quick at once; the first edit waits for the document (`prepare`). With ``preload`` that is loaded in
+        the background soon after; without it (``False``) only when needed; left out, a small vault's is and a large
+        one's is not, since nothing else runs while it is loaded.
 
         Raises `VaultNotFound`, `WrongPassword`, `SchemaError` (another application's vault), `UpdateRequired` (a newer
         format), `DamagedStore` (says what is lost and what is whole), `StoreFailed`, and `RemoteError` for a file whose
@@ -170,6 +175,7 @@ class Vault(Managing):
             ledger.close()
             raise
         vault._syncing.start()
+        vault._works.preparation.begin(preload if background or preload else False)
         return vault
 
     @classmethod
@@ -375,6 +381,18 @@ class Vault(Managing):
         with self._ledger.lock:
             self._picture.current()
             return self._works.provenance.history(entry_id, self.schema)
+
+    @property
+    def prepared(self) -> bool:
+        """Whether the next edit can be written at once. Reading never waits for that."""
+        return self._works.ledger.prepared
+
+    def prepare(self) -> None:
+        """Have everything in memory that an edit needs: once after opening, and at a moment of the application's
+        choosing, because nothing else of the program runs meanwhile (about 20 ms a thousand entries). An edit does it
+        otherwise. Raises `DamagedStore`."""
+        self._check_open()
+        self._works.ledger.prepare()
 
     @property
     def drift(self) -> tuple[Drift, ...]:

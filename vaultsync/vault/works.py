@@ -24,6 +24,7 @@ from vaultsync.vault.incarnation import Lair
 from vaultsync.vault.ledger import Ledger
 from vaultsync.vault.pairings import Pairings
 from vaultsync.vault.picture import Picture
+from vaultsync.vault.preparing import Preparation
 from vaultsync.vault.provenance import Provenance
 from vaultsync.vault.standing import Heard
 from vaultsync.vault.syncing import Syncing, Told
@@ -102,7 +103,9 @@ class Works:
             background=background,
         )
         self.pairings = Pairings(ledger, self.syncing, environment)
+        self.preparation = Preparation(ledger, lambda: self.bus.tell(Event(EventKind.STATUS)))
         self._seen_news = ledger.news
+        self._later: Callable[[], None] | None = None
         lair = Lair(
             ledger,
             load_identity=lambda: unlocking.load_identity(ledger),
@@ -122,19 +125,24 @@ class Works:
         row = Device(self.identity.device_id, self.identity.name, app, version, self.schema.platform, release)
         written = self._ledger.state(CENSUS_WRITTEN)
         now = self._environment.now_ms()
-        edits = census.announcements(
-            self._ledger.section, self.schema, row, now_ms=now, written_ms=int(written) if written else None
-        )
-        newest = max(last_version or 0, version)
+        section, newest = self._ledger.section, max(last_version or 0, version)
+        edits = census.announcements(section, self.schema, row, now_ms=now, written_ms=None if not written else now)
+        due = census.announcements(section, self.schema, row, now_ms=now, written_ms=int(written or 0))
+        if due and not edits and not self._ledger.prepared:
+            self._later = lambda: self._announce(last_version, app)  # not worth loading the document for
+        else:
+            edits = due
         if not edits and newest == last_version:
             return
-        if edits:
-            self._ledger.settle()
+        if not edits:
+            with self._ledger.noting() as notes:
+                notes.set_state(LAST_VERSION, str(newest).encode())
+            return
+        self._ledger.settle()
         with self._ledger.write() as transaction:
             transaction.commit(edits)
             transaction.set_state(LAST_VERSION, str(newest).encode())
-            if edits:
-                transaction.set_state(CENSUS_WRITTEN, str(now).encode())
+            transaction.set_state(CENSUS_WRITTEN, str(now).encode())
 
     def _repair_all(self) -> None:
         """Once for every schema: one that knows a lens for the first time finds what older devices left behind."""
@@ -162,7 +170,7 @@ class Works:
             return None
         if wanted == self.identity.device_id:
             return self.identity.name
-        return next((row.name for row in census_rows(self._ledger.engine) if row.id == wanted), None)
+        return next((row.name for row in census_rows(self._ledger.section("devices")) if row.id == wanted), None)
 
     def _present(self, device_id: str) -> bool:
         return self.identity.has_member(device_id)
@@ -173,6 +181,9 @@ class Works:
         self.picture.devices_changed()
 
     def _after_edit(self, entries: frozenset[str]) -> None:
+        later, self._later = self._later, None
+        if later is not None:
+            later()
         self.syncing.nudge()
         self._tell_elsewhere()
         self.bus.tell(Event(EventKind.EDITED, entries))
@@ -203,13 +214,14 @@ class Works:
             self.bus.tell(Event(EventKind.ELSEWHERE, frozenset(touches.entries), touches.everything))
 
     def _heard(self) -> tuple[Heard, ...]:
-        return heard(self.identity, census_rows(self._ledger.engine), self._ledger)
+        return heard(self.identity, census_rows(self._ledger.section("devices")), self._ledger)
 
     def close(self) -> None:
         """Stop syncing and let go of the file."""
         if self.closed:
             return
         self.closed = True
+        self.preparation.stop()
         self.syncing.close()
         self.pairings.close()
         with contextlib.suppress(StoreError):  # only makes the next opening quicker; everything is in the journal
