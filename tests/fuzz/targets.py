@@ -17,7 +17,7 @@ from pathlib import Path
 from tests.crypto.given import Seeded, device, world
 from tests.crypto.test_checkpoint import HISTORY, certified
 from tests.crypto.test_pairing import NOW, invitation, inviter, joiner, letters, until_code, welcome
-from vaultsync.crypto import account, blob, body, checkpoint, crockford, envelope, packing, roster_entry, slots
+from vaultsync.crypto import account, blob, body, checkpoint, crockford, envelope, moving, packing, roster_entry, slots
 from vaultsync.crypto import primitives as p
 from vaultsync.crypto.invitation import Invitation
 from vaultsync.crypto.keys import DevicePublic
@@ -36,6 +36,7 @@ from vaultsync.errors import (
     MissingDependencies,
     Refused,
     RemoteRefused,
+    UnknownChain,
     UpdateRequired,
     UsageError,
     WrongCode,
@@ -234,6 +235,35 @@ def roster_entry_sealed(data: bytes) -> None:
 @target(lambda: [keys.public.to_bytes() for keys in (W.laptop, W.phone, device("third"))])
 def public_keys(data: bytes) -> None:
     same(DevicePublic.from_bytes(data).to_bytes(), data)
+
+
+MEMBERS = {keys.public.id: keys.public.sign for keys in (W.laptop, W.phone)}
+
+
+def _member(device_id: bytes) -> bytes:
+    if device_id not in MEMBERS:
+        raise UnknownChain("no member")
+    return MEMBERS[device_id]
+
+
+def _notice() -> moving.Notice:
+    return moving.write_notice(KEYS, VAULT, n=1, url="https://relay.example/", now_ms=NOW)
+
+
+@target(lambda: [moving.seal_notice(_notice(), vault_id=VAULT, epoch=W.epoch)])
+def notice_of_a_move(data: bytes) -> None:
+    epochs = {W.epoch.id: W.epoch}
+    moving.open_notice(data, vault_id=VAULT, epochs=epochs, hash=_notice().hash, sign_public=_member)
+
+
+@target(lambda: [packing.pad(_notice().data)])
+def notice_of_a_move_by_an_insider(data: bytes) -> None:
+    """Whoever has the epoch's key may seal what it likes."""
+    plain = data[4 : 4 + int.from_bytes(data[:4], "big")]
+    name = p.sha256("move", plain)
+    head = b"VSN1" + W.epoch.id + b"s" * 32
+    sealed = p.seal_committed(W.epoch.key, salt=head[12:], use="move-seal", context=head + VAULT + name, plaintext=data)
+    moving.open_notice(head + sealed, vault_id=VAULT, epochs={W.epoch.id: W.epoch}, hash=name, sign_public=_member)
 
 
 # ---- slots, codes, pairing ----------------------------------------------------------------------------------------
