@@ -324,6 +324,9 @@ def settle(raw: Raw, steps: list[Lens], levels: list[Cells], top: int, want: Cel
                 else:
                     rest[key] = value
         paired |= set(lens.old)
+        for below in reversed(steps[:i]):  # under which names the older value is stored
+            if below.form != "mirror" and below.new[0] in paired:
+                paired.add(below.old[0])
         mark = Mark(digest(lens, low), not same(base, after), lens.new, rest)
         emit(f"$lens/{lens.new[0]}", str(mark), "$" + lens.old[0])
         want |= low

@@ -244,6 +244,11 @@ def test_a_conversion_onto_a_field_that_was_there_before_is_refused(form: str) -
         Schema("s", version=2, platform="linux", types=[old, EntryType("b", fields=[Field("y", vs.text)])])
 
 
+def test_an_older_value_that_is_emptied_under_an_aliass_name() -> None:
+    """It is null there, too: a deletion would lose where its mark wins, and what was cleared would come back."""
+    rehearse_timeline(1533, 5)
+
+
 # ---- known ------------------------------------------------------------------------------------------------------
 @pytest.mark.xfail(
     strict=True,

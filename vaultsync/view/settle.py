@@ -107,7 +107,7 @@ class _Settling:
                     self.emit(key, None, owner(key))
                 else:
                     rest[key] = value
-        self.paired.update(step.lens.old)
+        self.paired.update(holding(step, self.climbed.steps[: self.climbed.steps.index(step)]))
         mark = Mark(digest(step.olds, low), given != shown, step.lens.new, rest).to_json()
         if len(mark.encode()) > MAX_VALUE_BYTES:
             raise Broken(step)
