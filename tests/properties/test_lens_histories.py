@@ -249,6 +249,11 @@ def test_an_older_value_that_is_emptied_under_an_aliass_name() -> None:
     rehearse_timeline(1533, 5)
 
 
+def test_a_loser_under_what_a_conversion_left_behind_is_listed() -> None:
+    """Read-only, and a person may still want to know."""
+    rehearse_timeline(1953, 5)
+
+
 # ---- known ------------------------------------------------------------------------------------------------------
 @pytest.mark.xfail(
     strict=True,

@@ -114,10 +114,8 @@ def _element(shape: Shape, key: str, value: Scalar) -> Iterator[Lost]:
 
 def had_it_won(shape: Shape, raw: Raw, cells: Raw) -> Iterator[Lost]:
     """What would be shown otherwise had these cells won. Where a lens fails on them, what it fails on."""
-    climbed = shape.climb({**raw, **cells})
-    now, then = shape.climb(raw).top, climbed.top
-    fields = [*shape.active, *(shape.known[name] for step in climbed.broken.values() for name in step.lens.old)]
-    for field in dict.fromkeys(fields):
+    now, then = shape.climb(raw).top, shape.climb({**raw, **cells}).top
+    for field in (*shape.active, *shape.past):
         shown = field.kind.read(field.name, then)
         if shown is not None and shown != field.kind.read(field.name, now):
             yield Lost(field.name, shown, None)
