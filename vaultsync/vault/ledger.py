@@ -343,7 +343,7 @@ class Ledger:
         if shelf.state is None or not (transaction.changes or transaction.replaced):
             return None
         try:
-            if transaction.replaced or len(touches.entries) > max(LEAST_LOG, shelf.size) // 2:
+            if transaction.replaced or len(touches.entries) > max(LEAST_LOG, shelf.size // 2):
                 shelf.abandon(transaction.store)  # an import: it is made anew at once when somebody looks
                 return None
             state = State(transaction.store.position(), transaction.changes[-1].hash, engine.heads)
