@@ -7,13 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from vaultsync.crypto.keys import EpochKey
+from vaultsync.crypto.primitives import hpke_seal, label
 from vaultsync.crypto.roster import Roster
+from vaultsync.crypto.roster_entry import Op, build, context_of, entry_hash, open_entry, seal_entry
 from vaultsync.errors import DeviceRemoved, RemoteUnavailable, UsageError, WrongCode, WrongPassword
 from vaultsync.schema.kinds import secret, tags, text
 from vaultsync.schema.types import EntryType, Field, Schema
 from vaultsync.store import Reading
 from vaultsync.sync.events import Tip
-from vaultsync.sync.report import WaitsFor
+from vaultsync.sync.names import parse_roster, roster_name, roster_prefix
+from vaultsync.sync.report import FindingKind, WaitsFor
 from vaultsync.testing import FaultyRemote, MemoryRemote, MemoryVault, environment, memory_vault
 from vaultsync.testing.remotes import Faults
 from vaultsync.testing.vaults import KEY, PASSWORD
@@ -462,3 +466,78 @@ def test_a_device_that_was_added_beside_the_rotation_awaits_a_key_and_says_so(ho
     assert titles(home.laptop) == ["waits"]
     assert state(tablet) in (State.UP_TO_DATE, State.MANUAL)
     assert WaitsFor.ROSTER not in {one.reason for one in tablet.status.waiting}
+
+
+@pytest.mark.parametrize("lies", [1, 3])
+def test_p8_a_false_grant_stops_nothing_is_named_and_mended_by_another_member(home: Home, lies: int) -> None:
+    """The camera is removed while the phone adds the tablet, which then lacks the new key. The phone gives it a false
+    one, as often as it likes; the laptop gives the true one."""
+    camera, phone = home.device("Camera"), home.device("Phone")
+    sync(home.laptop, camera, phone)
+    before = dict(home.remote.objects)
+    home.revoke(home.laptop, camera)
+    after, home.remote.objects = home.remote.objects, dict(before)
+    tablet = memory_vault(SCHEMA, joins=phone, device="Tablet")
+    home.vaults.append(tablet)
+    home.remote.objects |= {name: data for name, data in after.items() if name not in home.remote.objects}
+    lie(home, phone, tablet, times=lies)
+    home.laptop.add("login", title="under the new key")
+    tablet.add("login", title="waits")
+    tablet.sync()
+    report = tablet.sync()
+    assert report.waiting == ()
+    assert state(tablet) is State.AWAITING_KEY
+    assert tablet.status.pending > 0
+    (found,) = {finding.device for finding in tablet.status.findings if finding.kind is FindingKind.FALSE_GRANT}
+    assert found == "Phone"
+    assert "Phone's entry" in tablet.status.message
+    assert "false key" in tablet.status.message
+    with pytest.raises(UsageError, match="current epoch key"):
+        tablet._works.identity.roster.add_device(tablet._works.identity.keys, None)  # type: ignore[arg-type]
+    sync(home.laptop, tablet, home.laptop)
+    assert titles(tablet) == titles(home.laptop) == ["under the new key", "waits"]
+    assert state(tablet) in (State.UP_TO_DATE, State.MANUAL)
+    assert not tablet.status.findings
+    assert FindingKind.FALSE_GRANT in {finding.kind for finding in tablet.findings}, "it stays in the log"
+    sync(phone, tablet, home.laptop)
+    entries = len(tablet._works.identity.roster.log)
+    lie(home, phone, tablet)
+    sync(home.laptop, tablet, home.laptop, phone, tablet)
+    assert len(tablet._works.identity.roster.log) == entries + 1, "nobody answers what does no harm"
+
+
+def lie(home: Home, giver: Vault, to: Vault, times: int = 1) -> None:
+    """Put entries that give ``to`` another key than the newest epoch's."""
+    for number in range(times):
+        giver_identity = giver._works.identity
+        roster = giver_identity.roster
+        stored = [
+            open_entry(
+                home.remote.get(name),
+                vault_id=roster.vault_id,
+                roster_key=giver_identity.roster_key,
+                hash=parsed.digest,
+            )
+            for name in home.remote.list(roster_prefix(roster.vault_id))
+            if (parsed := parse_roster(name)) is not None
+        ]
+        roster = roster.merge(stored)
+        base = roster.heads
+        false = EpochKey(bytes([number + 1]) * 32)
+        check = next(
+            entry.epoch.check for entry in reversed(roster.log) if entry.epoch and entry.epoch.id == roster.epoch
+        )
+        public = to._works.identity.keys.public
+        info = label("grant") + context_of(roster.vault_id, tuple(sorted(base))) + check + public.id
+        sealed = hpke_seal(public.kem, false.key, info)
+        n = 1 + max(entry.n for entry in roster.log)
+        data = build(
+            Op.GRANT,
+            n=n,
+            prev=tuple(sorted(base)),
+            author=giver_identity.keys,
+            subject=(((check, public.id, sealed),),),
+        )
+        assert roster.merge([data]).knows(entry_hash(data))
+        made = seal_entry(data, vault_id=roster.vault_id, roster_key=giver_identity.roster_key)
+        home.remote.put(roster_name(roster.vault_id, n, entry_hash(data)), made)

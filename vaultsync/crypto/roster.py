@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from types import MappingProxyType
+from typing import NamedTuple
 
 from vaultsync import limits
 from vaultsync.crypto import primitives as p
@@ -20,10 +21,19 @@ from vaultsync.crypto.roster_log import RosterLog
 from vaultsync.crypto.roster_view import Member, RevokedChain, View, derive, marks_of, past
 from vaultsync.errors import BadSeal, UnknownChain, UpdateRequired, UsageError
 
-__all__ = ["Claim", "Frontier", "Member", "RevokedChain", "Roster"]
+__all__ = ["Claim", "FalseGrant", "Frontier", "Member", "RevokedChain", "Roster"]
 
 Frontier = Mapping[bytes, tuple[int, bytes]]
 """Chain id (16 bytes) -> (seq, env_id) of the last envelope applied."""
+
+
+class FalseGrant(NamedTuple):
+    """A grant that does not open to the key it names: who gave it, in which entry, of which epoch (id)."""
+
+    author: bytes
+    entry: bytes
+    n: int
+    epoch: bytes
 
 
 class Roster(RosterLog):
@@ -62,7 +72,7 @@ class Roster(RosterLog):
 
         Raises :class:`~vaultsync.errors.BadSignature` for a claim without possession, too.
         """
-        keys = self.epoch_keys(author)
+        keys = self.opened(author)[0]
         if self.epoch not in keys:
             raise UsageError("only a member that holds the current epoch key can add a device")
         base = self._base()
@@ -78,23 +88,29 @@ class Roster(RosterLog):
         """A device announces a further chain of its own (from :meth:`Chain.new` with its id)."""
         return self._write(Op.CHAIN, author, self._base(), (_own(author, chain).nonce,))
 
-    def ack(self, author: DeviceKeys, applied: Frontier) -> tuple[Roster, bytes]:
+    def ack(
+        self, author: DeviceKeys, applied: Frontier, *, disputing: Iterable[FalseGrant] = ()
+    ) -> tuple[Roster, bytes]:
         """A device says how far it has applied every chain that ended, as it must when :meth:`ack_due` says so.
 
         ``applied`` must be what is stored in the same transaction as the entry, and from before any further pull.
+        ``disputing``: grants to it that did not open; others do not count on them, and give it keys in their place.
         """
-        marks = marks_of({chain: applied[chain] for chain in self.revoked if chain in applied})
+        places = {chain: applied[chain] for chain in self.revoked if chain in applied}
+        places |= {false.entry[:16]: (false.n, false.entry) for false in disputing}
+        marks = marks_of(places)
         return self._write(Op.ACK, author, self._base(), (tuple(map(tuple, marks)),))
 
     def grant_missing(self, author: DeviceKeys) -> tuple[Roster, bytes] | None:
         """Gives members the epoch keys that they cannot reach and ``author`` can: those who were added beside a
         rotation, say. None when there is nothing to give."""
-        held = self.epoch_keys(author)
+        held = self.opened(author)[0]
         base = self._base()
         before = self._before(base)
         wanted = []
         for member in self.members.values():
-            lacking = {id for id in held.keys() - self.reach(member.id) if held[id].check in before.epochs}
+            there = self.counted_on(member.id) | self._given(author.public.id, member.id)
+            lacking = {id for id in held.keys() - there if held[id].check in before.epochs}
             for id in self._tops(lacking, base) if member.id in before.members else ():
                 wanted.append((held[id], member.public))
         if not wanted:
@@ -143,7 +159,7 @@ class Roster(RosterLog):
                 "only the vault's recovery identity does this: it takes the password and the recovery code"
             )
         before = self._before(base)
-        held = {id: key for id, key in self.epoch_keys(author).items() if key.check in before.epochs}
+        held = {id: key for id, key in self.opened(author)[0].items() if key.check in before.epochs}
         epoch = EpochKey.generate(entropy)
         links = sorted(tuple(link(epoch, held[id])) for id in self._tops(held, base)[: limits.MAX_ROSTER_PREV])
         present = [public for public in to if public.id in before.members or public.id not in self.members]
@@ -223,7 +239,11 @@ class Roster(RosterLog):
     def ungranted(self) -> frozenset[bytes]:
         """Members (ids) that cannot reach the current epoch yet: somebody's :meth:`grant_missing` is due. Such a member
         keeps its changes until then: an older key is one that a removed device may have, and others refuse it."""
-        return frozenset(id for id in self.members if self.epoch not in self.reach(id))
+        return frozenset(id for id in self.members if self.epoch not in self.counted_on(id))
+
+    def owes(self, author: bytes) -> bool:
+        """Whether somebody lacks the current epoch's key to whom that member has not given it."""
+        return any(self.epoch not in self._given(author, id) for id in self.ungranted - {author})
 
     @property
     def needs_update(self) -> bool:
@@ -285,19 +305,55 @@ class Roster(RosterLog):
 
         Empty for a stranger. Raises :class:`BadSeal` when there are grants and none opens to the current epoch.
         """
-        granted, failure = [], None
+        found, false, false_link = self._reached(keys)
+        if (false or false_link is not None) and self.epoch not in found:
+            raise false_link or BadSeal("a grant does not open to the key that the epoch committed to")
+        return found
+
+    def opened(self, keys: DeviceKeys) -> tuple[dict[bytes, EpochKey], tuple[FalseGrant, ...]]:
+        """What of :meth:`epoch_keys` can be opened, and the grants of epochs not among them that did not open."""
+        found, false, _ = self._reached(keys)
+        return found, tuple(one for one in false if one.epoch not in found)
+
+    def _reached(self, keys: DeviceKeys) -> tuple[dict[bytes, EpochKey], list[FalseGrant], BadSeal | None]:
+        granted, false = [], []
         for entry in self.log:
             for given in entry.grants:
                 if given.recipient == keys.public.id:
                     try:
                         granted.append(open_grant(keys, given, entry.grant_context(self.vault_id)))
-                    except BadSeal as error:
-                        failure = error
+                    except BadSeal:
+                        false.append(FalseGrant(entry.author, entry.hash, entry.n, given.check[:8]))
         found, false_link = reachable(granted, self._epochs)
-        failure = failure or false_link
-        if failure is not None and self.epoch not in found:
-            raise failure
-        return found
+        return found, false, false_link
+
+    def disputed(self, id: bytes) -> frozenset[bytes]:
+        """Entries (hashes) of which that member said, in its acks, that what they grant to it does not open."""
+        acks = (entry for entry in self.log if entry.op == Op.ACK and entry.author == id)
+        return frozenset(mark.env_id for ack in acks for mark in ack.marks if mark.env_id[:16] == mark.chain)
+
+    def counted_on(self, id: bytes) -> frozenset[bytes]:
+        """Ids of the epochs whose keys a member has, as far as it did not dispute it. Who gave it a false one, by its
+        word, is not counted on again; the recovery identity is, but for the entry itself."""
+        disputed = self.disputed(id)
+        liars = {entry.author for entry in self.log if entry.hash in disputed} - {self.recovery.id}
+        return linked(
+            (
+                given.check[:8]
+                for entry in self.log
+                if entry.hash not in disputed and entry.author not in liars
+                for given in entry.grants
+                if given.recipient == id
+            ),
+            self._epochs,
+        )
+
+    def _given(self, author: bytes, id: bytes) -> frozenset[bytes]:
+        """What one member gave another: giving it again would be of no use to anybody."""
+        entries = (entry for entry in self.log if entry.author == author)
+        return linked(
+            (given.check[:8] for entry in entries for given in entry.grants if given.recipient == id), self._epochs
+        )
 
     def reach(self, id: bytes) -> frozenset[bytes]:
         """Ids of the epochs whose keys a member has, or a former one had, by what the entries say."""

@@ -54,6 +54,7 @@ class FindingKind(Enum):
     )
     DEVICES_ROLLED_BACK = "the remote no longer holds a part of the list of devices that it held before"
     ACCOUNT_ROLLED_BACK = "the remote no longer holds what password and recovery code open, which it held before"
+    FALSE_GRANT = "a device was given a key that is not the one everybody else has"
 
 
 _ABOUT_THE_REMOTE: Final = frozenset({FindingKind.DEVICES_ROLLED_BACK, FindingKind.ACCOUNT_ROLLED_BACK})
@@ -89,6 +90,7 @@ class Finding:
         if self.kind in _ABOUT_THE_REMOTE:
             return f"{self.kind.value[0].upper()}{self.kind.value[1:]}; it is put back from here."
         whose = f"{self.device}'s" if self.device else f"the unknown device {self.chain.hex()[:8]}'s"
+        whose = whose if self.chain else "the vault's owner's"
         told = self.teller or "another device"
         return _SENTENCES[self.kind].format(
             Whose=whose[0].upper() + whose[1:], whose=whose, seq=self.seq, told=told, more=_more(len(self.names))
@@ -105,6 +107,8 @@ _SENTENCES: Final = {
     FindingKind.WITHHELD: "{Whose} edit {seq} was seen by {told}, and the remote does not give it out.",
     FindingKind.OWN_CHAIN_AHEAD: "{Whose} edit {seq} was sent before and is not known here any more: this "
     "vault was copied or restored from a backup. It goes on as a new copy.",
+    FindingKind.FALSE_GRANT: "{Whose} entry {seq} in the list of devices gave this device a false key: do not trust "
+    "it. Another device hands over the right one when it syncs.",
 }
 
 

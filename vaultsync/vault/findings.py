@@ -13,10 +13,12 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from typing import Final
 
+from vaultsync.crypto.roster import FalseGrant
 from vaultsync.limits import MAX_FINDINGS
 from vaultsync.sync.chain import Claims
 from vaultsync.sync.core import Core
 from vaultsync.sync.report import Finding, FindingKind
+from vaultsync.vault.identity import Identity
 from vaultsync.vault.ledger import Ledger
 from vaultsync.vault.rosters import Rosters
 
@@ -113,7 +115,7 @@ class Witness:
         about = {one.place for one in found}
 
         def settled(finding: Finding) -> bool:
-            if finding.chain:
+            if finding.chain and finding.kind is not FindingKind.FALSE_GRANT:
                 return core.settled(finding)
             return finding.place not in about
 
@@ -121,7 +123,8 @@ class Witness:
 
     # ---- devices and account ----------------------------------------------------------------------------------
     def compare(self, rosters: Rosters) -> list[Finding]:
-        """What the remote lacked of the list of devices and the account, and had before. By now all is there again."""
+        """What the remote lacked of the list of devices and the account, and had before (by now all is there again);
+        and who gave this device false keys, while it lacks the true ones."""
         data = self._ledger.state(SHOWN + self._key)
         shown = json.loads(data) if data else {_ENTRIES: [], _ACCOUNT: ""}
         account = rosters.account_name
@@ -133,7 +136,7 @@ class Witness:
         if account and shown[_ACCOUNT] == account and not rosters.account_listed:
             found.append(Finding(FindingKind.ACCOUNT_ROLLED_BACK, b"", 0, (account,)))
         self._keep(SHOWN, {_ENTRIES: entries, _ACCOUNT: account})
-        return found
+        return found + [_false(one, rosters.identity) for one in rosters.identity.false_grants]
 
     def _keep(self, prefix: str, rows: dict[str, object]) -> None:
         data = json.dumps(rows).encode()
@@ -142,6 +145,13 @@ class Witness:
         if before != data and not (before is None and not rows):
             with self._ledger.write() as transaction:
                 transaction.set_state(name, data)
+
+
+def _false(one: FalseGrant, identity: Identity) -> Finding:
+    """``chain``: the first of the device that gave it; none for the recovery identity."""
+    roster = identity.roster
+    giver = roster.members.get(one.author) or roster.former.get(one.author)
+    return Finding(FindingKind.FALSE_GRANT, giver.chains[0] if giver and giver.chains else b"", one.n)
 
 
 def _row(finding: Finding) -> dict[str, object]:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from vaultsync.crypto.roster import Roster
-from vaultsync.errors import BadSeal, UpdateRequired
+from vaultsync.errors import UpdateRequired
 from vaultsync.store import Reading
 from vaultsync.vault.identity import ACCOUNT, NO_ACCOUNT, ROSTER, Identity
 from vaultsync.vault.ledger import Ledger, Transaction
@@ -61,7 +61,7 @@ def applied(reading: Reading, identity: Identity) -> dict[bytes, tuple[int, byte
 def due(identity: Identity) -> bool:
     """Whether this device has something to say or to give, though no entry is new."""
     roster, own = identity.roster, identity.keys.public.id
-    return own in roster.members and (roster.ack_due(own) or bool(roster.ungranted - {own}))
+    return own in roster.members and (roster.ack_due(own) or roster.owes(own) or bool(identity.undisputed))
 
 
 def hear(transaction: Transaction, identity: Identity, entries: Iterable[bytes], *, now_ms: int) -> Identity:
@@ -89,12 +89,11 @@ def _answered(roster: Roster, transaction: Transaction, identity: Identity) -> R
     own = identity.keys.public.id
     if own not in roster.members:
         return roster
-    if roster.ack_due(own):
-        roster, _ = roster.ack(identity.keys, applied(transaction.store, identity.with_entries(roster)))
-    if roster.ungranted - {own}:
-        with contextlib.suppress(BadSeal):  # granted a false key: nothing to give
-            if (given := roster.grant_missing(identity.keys)) is not None:
-                roster, _ = given
+    now = identity.with_entries(roster)
+    if roster.ack_due(own) or now.undisputed:
+        roster, _ = roster.ack(identity.keys, applied(transaction.store, now), disputing=now.undisputed)
+    if roster.owes(own) and (given := roster.grant_missing(identity.keys)) is not None:
+        roster, _ = given
     return roster
 
 

@@ -11,10 +11,11 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from vaultsync.crypto.account import AccountContents
 from vaultsync.crypto.keys import Chain, DeviceKeys, EpochKey
-from vaultsync.crypto.roster import Claim, Roster
+from vaultsync.crypto.roster import Claim, FalseGrant, Roster
 from vaultsync.errors import DamagedStore, MalformedRoster, WrongCode
 from vaultsync.vault.environment import Environment
 from vaultsync.vault.ledger import INCARNATION
@@ -85,8 +86,31 @@ class Identity:
         return [*earlier, self.chain.id]
 
     def epoch_keys(self) -> dict[bytes, EpochKey]:
-        """Every epoch key this device reaches, by epoch id."""
-        return self.roster.epoch_keys(self.keys)
+        """Every epoch key this device reaches, by epoch id. One that was granted falsely is not among them."""
+        return dict(self._opened[0])
+
+    @property
+    def false_grants(self) -> tuple[FalseGrant, ...]:
+        """Grants to this device that open to no key or another one, of epochs that it cannot reach otherwise."""
+        return self._opened[1]
+
+    @property
+    def undisputed(self) -> tuple[FalseGrant, ...]:
+        """Of these, what is to be said to the others: once of each device that gave some."""
+        own = self.keys.public.id
+        disputed = self.roster.disputed(own)
+        known = {entry.author for entry in self.roster.log if entry.hash in disputed}
+        new = {one.author: one for one in self.false_grants if one.entry not in disputed and one.author not in known}
+        return tuple(new.values())
+
+    @property
+    def awaits_key(self) -> bool:
+        """Whether the newest epoch's key has not reached this device: what is edited here waits for it."""
+        return not self.removed and self.roster.epoch not in self._opened[0]
+
+    @cached_property
+    def _opened(self) -> tuple[dict[bytes, EpochKey], tuple[FalseGrant, ...]]:
+        return self.roster.opened(self.keys)
 
     def has_member(self, device_id: str) -> bool:
         """Whether a device (its id in hex, or any other text) is one of the vault's now."""

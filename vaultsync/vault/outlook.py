@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from vaultsync.crypto.moving import Notice
-from vaultsync.sync.report import Finding
+from vaultsync.sync.report import Finding, FindingKind
 from vaultsync.vault.identity import Identity
 from vaultsync.vault.links import Link
 from vaultsync.vault.standing import Heard, MirrorStatus, State, Status, shown
@@ -15,6 +15,7 @@ from vaultsync.vault.syncsettings import SyncSettings
 __all__ = ["Standing", "outlook"]
 
 _WORKING: Final = (State.UP_TO_DATE, State.SYNCING, State.BEHIND, State.MANUAL)
+_AWAITED: Final = "this device waits for a key: another one of your devices hands it over when it syncs"
 
 
 class Standing(NamedTuple):
@@ -57,6 +58,9 @@ def outlook(
     if elsewhere is not None:
         state = State.MOVED
         message = f"this vault moved to {shown(elsewhere[0].url)}, where it cannot be reached: {elsewhere[1]}"
+    if not message and identity.awaits_key:
+        given = [finding for finding in findings if finding.kind is FindingKind.FALSE_GRANT]
+        message = str(given[-1]) if given else _AWAITED
     report = best.link.report if best is not None else None
     return Status(
         _overruled(identity, state),
@@ -84,5 +88,4 @@ def _overruled(identity: Identity, state: State) -> State:
     """By what the list of devices says of this one, where that is in the way of syncing."""
     if identity.removed:
         return State.REMOVED
-    awaiting = identity.keys.public.id in identity.roster.ungranted
-    return State.AWAITING_KEY if awaiting and state not in (State.NOT_CONNECTED, State.SYNCING) else state
+    return State.AWAITING_KEY if identity.awaits_key and state not in (State.NOT_CONNECTED, State.SYNCING) else state
