@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from vaultsync.schema.cells import Raw
 from vaultsync.view.index import columns_of, decode_index, encode_index, index_of
-from vaultsync.view.pages import PAGE, MalformedPage, decode_columns, encode_columns, encode_page
+from vaultsync.view.pages import PAGE, decode_columns, encode_columns, encode_page
 from vaultsync.view.picture import View
 from vaultsync.view.stored import Pages, Table
 
@@ -30,10 +30,8 @@ class Shelf:
         pages = Pages(columns.ids, self.fetch, recover or (lambda ids: []))
         return Table(columns, index, pages, like.schema, like.context)
 
-    def fetch(self, number: int) -> bytes:
-        if not 0 <= number < len(self.pages):
-            raise MalformedPage("no such page")
-        return self.pages[number]
+    def fetch(self, number: int, many: int) -> dict[int, bytes]:
+        return {at: self.pages[at] for at in range(number, number + many) if at < len(self.pages)}
 
 
 def stored(view: View) -> View:

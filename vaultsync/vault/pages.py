@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from vaultsync.errors import DamagedStore, StoreError
 from vaultsync.schema.cells import Raw
 from vaultsync.vault.ledger import Ledger
-from vaultsync.view.pages import PAGE, MalformedPage
-from vaultsync.view.stored import Pages
+from vaultsync.view.pages import PAGE
+from vaultsync.view.stored import AHEAD, Pages
 
 __all__ = ["BasePages"]
 
@@ -24,20 +24,18 @@ class BasePages(Pages):
         self._heads = heads
         self._held: dict[int, bytes] = {}
 
-    def _from_file(self, number: int) -> bytes:
-        if (held := self._held.get(number)) is not None:
-            return held
+    def _from_file(self, number: int, many: int) -> dict[int, bytes]:
+        if number in self._held:
+            return {number: self._held[number]}
         ledger = self._ledger
         try:
             with ledger.store.read() as reading:
-                try:
-                    return ledger.shelf.page(reading, self.generation, number)
-                except MalformedPage:
-                    if ledger.shelf.holds(reading, self.generation):
-                        ledger.distrust_shelf(self.generation)
-                    raise
+                found = ledger.shelf.pages(reading, self.generation, number, many)
+                if number not in found and ledger.shelf.holds(reading, self.generation):
+                    ledger.distrust_shelf(self.generation)
+                return found
         except DamagedStore:
-            raise MalformedPage("a page cannot be read") from None
+            return {}
 
     def _from_document(self, ids: Sequence[str]) -> Sequence[Raw]:
         """The same entries as they were then. Loads the document."""
@@ -48,8 +46,9 @@ class BasePages(Pages):
 
     def hold(self) -> None:
         """The file is about to be closed: have every page in memory."""
-        for number in range(-(-len(self._ids) // PAGE)):
+        last = -(-len(self._ids) // PAGE)
+        for number in range(0, last, AHEAD):
             try:
-                self._held[number] = self._from_file(number)
-            except (MalformedPage, StoreError):
+                self._held |= self._from_file(number, min(AHEAD, last - number))
+            except StoreError:
                 return  # it is gone already: what was not looked at stays unread

@@ -141,7 +141,7 @@ class Provenance:
 
 def _chosen(entry: Entry, names: list[str]) -> Fields:
     values = {name: entry.get(name) for name in names if entry.get(name) is not None}
-    return Fields(values, frozenset(name for name in values if entry.is_secret(name)))
+    return Fields.of(values, frozenset(name for name in values if entry.is_secret(name)))
 
 
 def _event(stored: StoredRevision) -> str:

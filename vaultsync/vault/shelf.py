@@ -21,6 +21,7 @@ Records and base depend on no schema. The index does, and is made anew from the 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
@@ -265,10 +266,14 @@ class Shelf:
         made_for, data = unpack(self._read(reading, INDEX, 0))
         return decode_index(data, schema) if made_for == digest else None
 
-    def page(self, reading: Reading, generation: bytes, number: int) -> bytes:
-        """One page of a base. Raises `MalformedPage`; needs no lock."""
-        self.counts.pages_read += 1
-        return self._read(reading, PAGES, number, generation)
+    def pages(self, reading: Reading, generation: bytes, number: int, many: int) -> dict[int, bytes]:
+        """Pages of a base by their numbers, those that do not open left out. Needs no lock; raises `DamagedStore`."""
+        found = {}
+        for at, sealed in reading.cached_rows(PAGES, number, number + many - 1):
+            with contextlib.suppress(BadSeal):
+                found[at] = self._open(PAGES, at, sealed, generation)
+                self.counts.pages_read += 1
+        return found
 
     def holds(self, reading: Reading, generation: bytes) -> bool:
         """Whether the file still has the base of this generation."""

@@ -7,9 +7,9 @@ or ``str`` here shows a secret, or anything of what is unknown or hidden on this
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import ItemsView, Iterator, KeysView, Mapping, ValuesView
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from vaultsync.errors import UnknownField
 from vaultsync.schema.cells import Raw, Scalar, edited, owner, split_key, stamps
@@ -41,36 +41,32 @@ class Conflict(NamedTuple):
         return f"<Conflict {value} device={self.device!r} version={self.version} time={self.time}>"
 
 
-class Fields(Mapping[str, Any]):
-    """Field values by name, in the order of the declaration. Values are plain; only the repr masks secrets."""
+class Fields(dict[str, Any]):
+    """Field values by name, in the order of the declaration; never changed. Values are plain; only the repr masks
+    secrets."""
 
-    __slots__ = ("_secret", "_values")
+    __slots__ = ("_secret",)
+    _secret: frozenset[str]
 
-    def __init__(self, values: Mapping[str, Any], secret: frozenset[str] = frozenset()) -> None:
-        self._values = values
-        self._secret = secret
-
-    def __getitem__(self, name: str) -> Any:
-        return self._values[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-    def keys(self) -> KeysView[str]:
-        return self._values.keys()
-
-    def values(self) -> ValuesView[Any]:
-        return self._values.values()
-
-    def items(self) -> ItemsView[str, Any]:
-        return self._values.items()
+    @classmethod
+    def of(cls, values: Mapping[str, Any] | Iterable[tuple[str, Any]], secret: frozenset[str]) -> Fields:
+        """``secret``: the names whose values are masked."""
+        made = cls(values)
+        made._secret = secret
+        return made
 
     def __repr__(self) -> str:
-        shown = (f"{k!r}: {MASK if k in self._secret else repr(v)}" for k, v in self._values.items())
+        secret: Container[str] = getattr(self, "_secret", ())
+        shown = (f"{k!r}: {MASK if k in secret else repr(v)}" for k, v in self.items())
         return "{" + ", ".join(shown) + "}"
+
+    def __reduce__(self) -> Any:
+        return dict, (dict(self),)
+
+    def _refuse(self, *_: object, **__: object) -> NoReturn:
+        raise TypeError("what an entry shows is changed by vault.update, not here")
+
+    __setitem__ = __delitem__ = __ior__ = update = pop = popitem = clear = setdefault = _refuse
 
 
 NO_FIELDS = Fields({})
@@ -354,7 +350,7 @@ def _read(fields: tuple[Field, ...], cells: Mapping[str, Raw], secret: frozenset
     values = {
         f.name: value for f in fields if f.name in cells and (value := f.kind.read(f.name, cells[f.name])) is not None
     }
-    return Fields(values, secret) if values else NO_FIELDS
+    return Fields.of(values, secret) if values else NO_FIELDS
 
 
 def fold(text: str) -> str:

@@ -49,18 +49,20 @@ class MalformedPage(Exception):
 
 
 class Layout:
-    """The keys that entries of one kind have in common. One object for equal ones."""
+    """The keys that entries of one kind have in common: plain keys of fields, and marks (``$…``). One object for equal
+    ones."""
 
-    __slots__ = ("keys", "places")
+    __slots__ = ("keys", "marks", "places")
 
-    def __init__(self, keys: tuple[str, ...]) -> None:
+    def __init__(self, keys: tuple[str, ...], marks: tuple[str, ...]) -> None:
         self.keys = keys
+        self.marks = marks
         self.places = {key: place for place, key in enumerate(keys)}
 
 
 @lru_cache(maxsize=4096)
-def _layout(keys: tuple[str, ...]) -> Layout:
-    return Layout(keys)
+def _layout(keys: tuple[str, ...], marks: tuple[str, ...]) -> Layout:
+    return Layout(keys, marks)
 
 
 class Row(NamedTuple):
@@ -73,8 +75,9 @@ class Row(NamedTuple):
 
     @property
     def raw(self) -> Raw:
-        """The entry as a mapping; a new one each time."""
+        """The entry as a mapping; a new one each time. Raises `MalformedPage`."""
         found: dict[str, Scalar] = dict(zip(self.layout.keys, self.values, strict=False))
+        found.update(zip(self.layout.marks, unpack(self.values[-3]), strict=True))
         for cells in self.elements.values():
             found.update(cells)
         return found
@@ -83,47 +86,49 @@ class Row(NamedTuple):
 # ---- pages ------------------------------------------------------------------------------------------------------
 def encode_page(raws: Sequence[Raw]) -> bytes:
     """Some entries, in order."""
-    layouts: dict[tuple[str, ...], int] = {}
+    layouts: dict[tuple[tuple[str, ...], tuple[str, ...]], int] = {}
     rows: list[list[Any]] = []
     for raw in raws:
         keys: list[str] = []
         row: list[Any] = []
+        marks: dict[str, Scalar] = {}
         elements: dict[str, dict[str, Scalar]] = {}
         for key, value in raw.items():
-            if ("/" in key or "@" in key) and key[:1] != "$":
+            if key[:1] == "$":
+                marks[key] = value
+            elif "/" in key or "@" in key:
                 elements.setdefault(owner(key), {})[key] = value
             else:
                 keys.append(key)
                 row.append(value)
-        row.append(elements or None)
-        row.append(layouts.setdefault(tuple(keys), len(layouts)))
-        rows.append(row)
+        number = layouts.setdefault((tuple(keys), tuple(marks)), len(layouts))
+        rows.append([*row, pack(list(marks.values())), elements or None, number])  # marks: only who asks decodes them
     return pack([list(layouts), rows])
 
 
 class Page:
     """A decoded page."""
 
-    __slots__ = ("_layouts", "_rows")
+    __slots__ = ("layouts", "rows")
 
     def __init__(self, layouts: list[Layout], rows: list[list[Any]]) -> None:
-        self._layouts = layouts
-        self._rows = rows
+        self.layouts = layouts
+        self.rows = rows
 
     def __getitem__(self, number: int) -> Row:
-        row = self._rows[number]
-        return Row(self._layouts[row[-1]], row, row[-2] or _NOTHING)
+        row = self.rows[number]
+        return Row(self.layouts[row[-1]], row, row[-2] or _NOTHING)
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self.rows)
 
 
 def decode_page(data: bytes, count: int) -> Page:
     """The entries of a page of ``count``. Raises `MalformedPage`."""
     try:
         keys, rows = unpack(data)
-        layouts = [_layout(tuple(each)) for each in keys]
-        sizes = [len(layout.keys) + 2 for layout in layouts]
+        layouts = [_layout(tuple(plain), tuple(marks)) for plain, marks in keys]
+        sizes = [len(layout.keys) + 3 for layout in layouts]
         if len(rows) != count or any(len(row) != sizes[row[-1]] for row in rows):
             raise MalformedPage("a page does not hold what it should")
     except (TypeError, ValueError, IndexError, AttributeError, KeyError):
@@ -135,14 +140,32 @@ _NOTHING: Final[Mapping[str, Mapping[str, Scalar]]] = {}
 
 
 # ---- columns ----------------------------------------------------------------------------------------------------
-class Columns(NamedTuple):
+class Columns:
     """What is listed of every entry, whatever the schema: in the order of (created, id)."""
 
-    ids: list[str]
-    created: array[int]
-    modified: array[int]
-    sources: dict[int, str]
-    """Row -> ``$source``, of the entries that have one."""
+    __slots__ = ("_packed", "_sources", "created", "ids", "modified")
+
+    def __init__(
+        self, ids: list[str], created: array[int], modified: array[int], sources: dict[int, str] | bytes
+    ) -> None:
+        """``sources``: also as they are written down; they are read when somebody asks."""
+        self.ids = ids
+        self.created = created
+        self.modified = modified
+        self._packed = sources if isinstance(sources, bytes) else None
+        self._sources = None if isinstance(sources, bytes) else sources
+
+    @property
+    def sources(self) -> dict[int, str]:
+        """Row -> ``$source``, of the entries that have one. Raises `MalformedPage`."""
+        if self._sources is None:
+            try:
+                rows, texts = unpack(self._packed or b"")
+                self._sources = dict(zip(array_of("q", rows), texts, strict=True))
+            except (TypeError, ValueError):
+                raise MalformedPage("where entries came from cannot be read") from None
+            self._packed = None
+        return self._sources
 
 
 def encode_columns(columns: Columns) -> bytes:
@@ -152,8 +175,7 @@ def encode_columns(columns: Columns) -> bytes:
             columns.ids,
             bytes_of(columns.created),
             bytes_of(columns.modified),
-            bytes_of(array("q", sources)),
-            list(sources.values()),
+            pack([bytes_of(array("q", sources)), list(sources.values())]),
         ]
     )
 
@@ -161,10 +183,8 @@ def encode_columns(columns: Columns) -> bytes:
 def decode_columns(data: bytes) -> Columns:
     """Raises `MalformedPage`."""
     try:
-        ids, created, modified, rows, texts = unpack(data)
-        columns = Columns(
-            ids, array_of("q", created), array_of("q", modified), dict(zip(array_of("q", rows), texts, strict=True))
-        )
+        ids, created, modified, sources = unpack(data)
+        columns = Columns(ids, array_of("q", created), array_of("q", modified), bytes(sources))
     except (TypeError, ValueError):
         raise MalformedPage("the list of entries cannot be read") from None
     if not len(columns.ids) == len(columns.created) == len(columns.modified):

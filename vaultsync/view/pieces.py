@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import repeat
 from typing import Any, Final, NamedTuple
 
@@ -59,23 +58,27 @@ class Piece:
         return [(columns.created[row], columns.ids[row]) for row in rows]
 
     def values(self) -> list[StoredEntry]:
-        return list(map(StoredEntry, repeat(self._table), self._rows))
+        return list(map(StoredEntry, repeat(self._table), self._rows, *self._cells()))
 
     def value(self, index: int) -> StoredEntry:
-        return StoredEntry(self._table, self._rows[index])
+        return self._table.entry(self._rows[index])
 
     def summaries(self) -> Iterator[Summary]:
         """What a list shows of each."""
+        return map(tuple.__new__, repeat(Summary), zip(*self._cells(), strict=True))
+
+    def _cells(self) -> tuple[Iterable[str], Iterable[str | None], Iterable[str], Iterable[Status]]:
+        """Ids, titles, types and statuses."""
         columns, index, rows = self._table.columns, self._table.index, self._rows
+        numbers: Sequence[int]
         if isinstance(rows, range):
             part = slice(rows.start, rows.stop)
             ids, titles, numbers = columns.ids[part], index.titles[part], index.numbers[part]
         else:
             ids, titles = [columns.ids[row] for row in rows], [index.titles[row] for row in rows]
-            numbers = array("I", [index.numbers[row] for row in rows])
+            numbers = [index.numbers[row] for row in rows]
         types, statuses = self._table.types, self._table.statuses
-        cells = zip(ids, titles, map(types.__getitem__, numbers), map(statuses.__getitem__, numbers), strict=True)
-        return map(tuple.__new__, repeat(Summary), cells)
+        return ids, titles, map(types.__getitem__, numbers), map(statuses.__getitem__, numbers)
 
     def __iter__(self) -> Iterator[Any]:
         yield self.keys()

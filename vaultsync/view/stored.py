@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import compress
+from itertools import compress, takewhile
+from operator import attrgetter, itemgetter
 from typing import Any, Final, NamedTuple
 
 from vaultsync.schema.cells import Raw, Scalar
@@ -32,23 +33,28 @@ KEPT_PAGES: Final = 32
 
 
 # ---- pages ------------------------------------------------------------------------------------------------------
+AHEAD: Final = 16
+"""Pages fetched at once by whoever goes through them in order."""
+
+
 class Pages:
     """The entries of a table, page by page.
 
-    ``fetch(number)`` gives the bytes of a page and raises `MalformedPage` when it is gone or not as it was written;
-    ``recover(ids)`` then gives the same entries from elsewhere, slowly.
+    ``fetch(number, many)`` gives the bytes of that page and of as many as are wanted from there on, those left out that
+    are gone or not as they were written; ``recover(ids)`` then gives the same entries from elsewhere, slowly.
     """
 
     def __init__(
         self,
         ids: Sequence[str],
-        fetch: Callable[[int], bytes],
+        fetch: Callable[[int, int], dict[int, bytes]],
         recover: Callable[[Sequence[str]], Sequence[Raw]],
     ) -> None:
         self._ids = ids
         self._fetch = fetch
         self._recover = recover
         self._kept: dict[int, Page] = {}
+        self._ahead: dict[int, bytes] = {}
         self.decoded = 0
         """How many pages were decoded so far: for tests and diagnosis."""
 
@@ -60,7 +66,14 @@ class Pages:
         """The entries of one page."""
         found = self._kept.get(number)
         if found is None:
-            found = self._read(number)
+            data = self._ahead.pop(number, None)
+            if data is None:
+                # Whoever has read the page before goes through them in order: fetch some at once.
+                many = AHEAD if number - 1 in self._kept else 1
+                fetched = self._fetch(number, min(many, -(-len(self._ids) // PAGE) - number))
+                data = fetched.pop(number, None)
+                self._ahead = fetched
+            found = self._read(number, data)
             self.decoded += 1
             kept = self._kept
             while len(kept) >= KEPT_PAGES:
@@ -68,11 +81,13 @@ class Pages:
             kept[number] = found
         return found
 
-    def _read(self, number: int) -> Page:
+    def _read(self, number: int, data: bytes | None) -> Page:
         start = number * PAGE
         ids = self._ids[start : start + PAGE]
         try:
-            return decode_page(self._fetch(number), len(ids))
+            if data is None:
+                raise MalformedPage("the page is not there")
+            return decode_page(data, len(ids))
         except MalformedPage:
             return decode_page(encode_page(self._recover(ids)), len(ids))
 
@@ -121,7 +136,10 @@ class Table:
         return made
 
     def entry(self, row: int) -> StoredEntry:
-        return StoredEntry(self, row)
+        number = self.index.numbers[row]
+        return StoredEntry(
+            self, row, self.columns.ids[row], self.index.titles[row], self.types[number], self.statuses[number]
+        )
 
     def row_of(self, entry_id: str) -> int | None:
         """Where an entry stands."""
@@ -140,13 +158,14 @@ class Table:
 
     def fields(self, row: int) -> tuple[Fields, Fields] | None:
         """What `Entry` would decode of an entry, by a shorter way; None where there is none."""
-        stored = self.pages.row(row)
-        number = self.index.numbers[row]
+        page = self.pages.page(row // PAGE)
+        values = page.rows[row % PAGE]
+        at = page.layouts[values[-1]], self.index.numbers[row]
         try:
-            plan = self._plans[stored.layout, number]
+            plan = self._plans[at]
         except KeyError:
-            plan = self._plans[stored.layout, number] = _plan(stored.layout, self.index.verdicts[number])
-        return None if plan is None else plan.read(stored)
+            plan = self._plans[at] = _plan(at[0], self.index.verdicts[at[1]])
+        return None if plan is None else plan.read(values, values[-2])
 
     def folded(self) -> list[str | None]:
         """Row -> its searchable text, as far as somebody asked for it."""
@@ -168,28 +187,43 @@ class _Step(NamedTuple):
 class _Plan:
     """Where the fields of one shape stand in one layout, when everything that is stored fits."""
 
-    __slots__ = ("_past", "_secret", "_shown")
+    __slots__ = ("_get", "_names", "_past", "_rest", "_secret", "_shown")
 
     def __init__(self, shown: list[_Step], past: list[_Step], secret: frozenset[str]) -> None:
         self._shown = shown
         self._past = past
         self._secret = secret
+        plain = list(takewhile(lambda step: step.place >= 0 and step.decode is None, shown))
+        self._names = tuple(step.name for step in plain)
+        self._get = itemgetter(*(step.place for step in plain)) if len(plain) > 1 else None
+        self._rest = shown[len(plain) :]
 
-    def read(self, row: Row) -> tuple[Fields, Fields]:
-        shown = _values(self._shown, row.values, row.elements)
-        past = _values(self._past, row.values, row.elements) if self._past else None
-        return Fields(shown, self._secret) if shown else NO_FIELDS, Fields(past, self._secret) if past else NO_FIELDS
+    def read(self, values: Sequence[Any], elements: Mapping[str, Mapping[str, Scalar]] | None) -> tuple[Fields, Fields]:
+        """``elements``: None when there are none."""
+        past = _values(self._past, values, elements) if self._past else None
+        retired = Fields.of(past, self._secret) if past else NO_FIELDS
+        if self._get is not None:
+            cells = self._get(values)
+            if None not in cells and (not elements or elements.keys().isdisjoint(self._names)):
+                shown = Fields(zip(self._names, cells, strict=True))  # by far the most: nothing looked at one by one
+                if self._rest:
+                    dict.update(shown, _values(self._rest, values, elements))
+                shown._secret = self._secret
+                return shown, retired
+        found = _values(self._shown, values, elements)
+        return Fields.of(found, self._secret) if found else NO_FIELDS, retired
 
 
 def _values(
-    steps: Iterable[_Step], values: Sequence[Any], elements: Mapping[str, Mapping[str, Scalar]]
+    steps: Iterable[_Step], values: Sequence[Any], elements: Mapping[str, Mapping[str, Scalar]] | None
 ) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, place, decode, kind in steps:
         if elements and (cells := elements.get(name)) is not None and kind.has_elements:
             if type(kind) is TagsKind:
-                start = len(name) + 1
-                value: Any = frozenset([key[start:] for key, cell in cells.items() if cell is True]) or None
+                at = len(name)  # a position ("@") of a tag means nothing, and is no reason to doubt the rest
+                tags = [key[at + 1 :] for key, cell in cells.items() if cell is True and key[at] == "/"]
+                value: Any = frozenset(tags) or None
             else:
                 value = kind.read(name, {**cells, name: values[place]} if place >= 0 else cells)
         elif place < 0:
@@ -226,20 +260,30 @@ def _steps(fields: Iterable[Field], layout: Layout) -> list[_Step]:
 
 # ---- entries ------------------------------------------------------------------------------------------------------
 class StoredEntry(Entry):
-    """An entry of a table: what the lists ask is known, everything else is read when somebody asks."""
+    """An entry of a table: what lists ask is known, everything else is read when somebody asks."""
 
-    __slots__ = ("_read", "_row", "_table")
+    __slots__ = ("_name", "_read", "_row", "_standing", "_table", "_titled", "_typed")
 
-    def __init__(self, table: Table, row: int) -> None:
+    def __init__(self, table: Table, row: int, entry_id: str, title: str | None, type: str, status: Status) -> None:
         self._table = table
         self._row = row
+        self._name = entry_id
+        self._titled = title
+        self._typed = type
+        self._standing = status
+        self._shown = None
         self._read: Raw | None = None
-        self._shown = self._retired = self._folded = None
+
+    # Quicker than functions, and no less read-only:
+    id = property(attrgetter("_name"), doc=Entry.id.__doc__)
+    title = property(attrgetter("_titled"), doc=Entry.title.__doc__)
+    type = property(attrgetter("_typed"), doc=Entry.type.__doc__)
+    status = property(attrgetter("_standing"), doc=Entry.status.__doc__)
 
     # What `Entry` keeps in itself:
     @property
     def _id(self) -> str:  # type: ignore[override]
-        return self._table.columns.ids[self._row]
+        return self._name
 
     @property
     def _schema(self) -> Schema:  # type: ignore[override]
@@ -262,24 +306,6 @@ class StoredEntry(Entry):
 
     # What the columns know:
     @property
-    def id(self) -> str:
-        return self._table.columns.ids[self._row]
-
-    @property
-    def status(self) -> Status:
-        table = self._table
-        return table.statuses[table.index.numbers[self._row]]
-
-    @property
-    def type(self) -> str:
-        table = self._table
-        return table.types[table.index.numbers[self._row]]
-
-    @property
-    def title(self) -> str | None:
-        return self._table.index.titles[self._row]
-
-    @property
     def created(self) -> int:
         return self._table.columns.created[self._row]
 
@@ -291,18 +317,24 @@ class StoredEntry(Entry):
     def source(self) -> str | None:
         return self._table.columns.sources.get(self._row)
 
+    @property
+    def fields(self) -> Fields:
+        return self._shown if self._shown is not None else self._decoded()[0]
+
     def _decoded(self) -> tuple[Fields, Fields]:
-        if self._shown is None or self._retired is None:
+        if self._shown is None:
             found = self._table.fields(self._row)
             if found is None:
+                self._retired = None
                 return super()._decoded()
             self._shown, self._retired = found
-        return self._shown, self._retired
+        return self._shown, self._retired  # type: ignore[return-value]
 
     def _searchable(self) -> str:
         folded = self._table.folded()
         found = folded[self._row]
         if found is None:
+            self._folded = None
             found = folded[self._row] = super()._searchable()
         return found
 
