@@ -91,7 +91,8 @@ def test_json_has_stable_keys(vault: Shell) -> None:
     assert entry["masked"] == ["password"]
     assert vault.json("status", "ann.vault").keys() == {
         "path", "device", "schema", "version", "release", "platform", "counts", "remote", "auto_sync", "pending",
-        "last_sync_ms", "mirrors", "checkpoint_ms", "quarantined", "devices",
+        "last_sync_ms", "mirrors", "moved_to", "waiting", "checkpoint_ms", "quarantined", "findings", "late_edits",
+        "needs_rotation", "devices",
     }  # fmt: skip
     assert vault.json("connect", "ann.vault", "r").keys() == {
         "sent", "received", "entries", "bytes_sent", "bytes_received", "seconds", "complete", "waiting", "quarantined",

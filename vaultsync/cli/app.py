@@ -24,6 +24,8 @@ from vaultsync.cli import (
     remembering,
     schema_command,
     seeing,
+    standing,
+    syncing,
     upgrading,
     vaults,
 )
@@ -157,10 +159,12 @@ def main(
 
 
 for _panel, _module in (
-    ("Vaults and devices", vaults),
-    ("Vaults and devices", pairing),
-    ("Vaults and devices", managing),
-    ("Vaults and devices", remembering),
+    ("Vaults and syncing", vaults),
+    ("Vaults and syncing", syncing),
+    ("Vaults and syncing", standing),
+    ("Devices and passwords", pairing),
+    ("Devices and passwords", managing),
+    ("Devices and passwords", remembering),
     ("Entries", seeing),
     ("Entries", editing),
     ("In and out", files),
@@ -173,6 +177,8 @@ for _panel, _module in (
         app.command(_name, help=_reflowed(_function.__doc__), rich_help_panel=_panel)(_function)
 _MODULES = (
     vaults,
+    syncing,
+    standing,
     pairing,
     managing,
     remembering,

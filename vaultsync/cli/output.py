@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+import textwrap
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     import vaultsync as vs
 
 __all__ = [
-    "block", "console", "entry_json", "error", "heading", "iso", "line", "moment", "note", "plain", "print_json", "say",
-    "shown", "table", "warn", "working",
+    "block", "console", "entry_json", "error", "heading", "iso", "line", "losers_of", "moment", "note", "plain",
+    "print_json", "say", "shown", "table", "told", "warn", "working",
 ]  # fmt: skip
 
 
@@ -54,6 +55,16 @@ def say(text: str = "") -> None:
     sys.stdout.write(text + "\n")
 
 
+def told(text: str, *, indent: int = 0) -> None:
+    """A sentence of a result: on a terminal it is broken between words, elsewhere it is one line."""
+    if sys.stdout.isatty():
+        pad = " " * indent
+        text = textwrap.fill(text, console().width, initial_indent=pad, subsequent_indent=pad + "  ")
+        say(text)
+    else:
+        say(" " * indent + text)
+
+
 def heading(text: str) -> None:
     """A line of a result that stands out on a terminal."""
     if sys.stdout.isatty():
@@ -80,7 +91,7 @@ def error(text: str) -> None:
 def _tell(text: str, style: str) -> None:
     text = block(text)
     if sys.stderr.isatty():
-        console(stderr=True).print(text, style=style, soft_wrap=True)
+        console(stderr=True).print(text, style=style)
     else:
         sys.stderr.write(text + "\n")
 
@@ -209,9 +220,19 @@ def entry_json(entry: vs.Entry, *, reveal: bool, whole: bool = True) -> dict[str
                 }
                 for loser in losers
             ]
-            for name, losers in entry.conflicts.items()
+            for name, losers in losers_of(entry).items()
         },
     }
+
+
+def losers_of(entry: vs.Entry) -> Mapping[str, tuple[vs.Conflict, ...]]:
+    """``entry.conflicts``; nothing where the file is too damaged to tell, which every command says at its end."""
+    from vaultsync.errors import DamagedStore
+
+    try:
+        return entry.conflicts
+    except DamagedStore:
+        return {}
 
 
 def masked_value(entry: vs.Entry, name: str, value: Any, *, reveal: bool) -> str:

@@ -14,6 +14,7 @@ from vaultsync.cli.output import (
     heading,
     iso,
     line,
+    losers_of,
     masked_value,
     moment,
     note,
@@ -230,7 +231,7 @@ def _show(entry: vs.Entry, vault: vs.Vault, *, reveal: bool) -> None:
     elif not entry.writable and entry.status is not vs.Status.TRASHED:
         say()
         say("It can't be edited here: it holds something that this release must not change without knowing it.")
-    if conflicts := entry.conflicts:
+    if conflicts := losers_of(entry):
         say()
         say("Lost against a concurrent edit, and kept (set the field to settle it):")
         pairs(

@@ -40,6 +40,10 @@ __all__ = [
 
 VAULT_VARIABLE: Final = "VAULTSYNC_VAULT"
 SQLITE: Final = b"SQLite format 3\0"
+DAMAGED: Final = (
+    "the vault's file is damaged. What is shown was read whole, other parts cannot be. `vaultsync doctor` tells what "
+    "is lost, `vaultsync doctor --heal` makes the file whole again."
+)
 PATIENCE: Final = 15.0
 """Seconds that a command waits, after an edit, for a remote that does not answer."""
 
@@ -141,14 +145,20 @@ class Session:
         return (self.extra or EXTRA) | {"app": "vaultsync command line"}
 
     @contextmanager
-    def opened(self) -> Iterator[vs.Vault]:
-        """The vault, closed at the end. Raises what `Vault.open` does."""
+    def opened(self, *, examined: bool = True) -> Iterator[vs.Vault]:
+        """The vault, closed at the end. Raises what `Vault.open` does.
+
+        Reading goes without the document, so most commands work on a damaged file as well: that it is damaged is said
+        when the command is done (``examined``, for commands that do not say it themselves).
+        """
         key = self._remembered()
         if key is None and (not os.path.lexists(self.path) or asking.must_ask(self.password_file)):
             self._look()
         password = self.password() if key is None else None
         with self.opened_by(password, key) as vault:
             yield vault
+            if examined and not vault.check(quick=True).ok:
+                warn(DAMAGED)
 
     @contextmanager
     def opened_by(self, password: str | None, key: bytes | None = None) -> Iterator[vs.Vault]:

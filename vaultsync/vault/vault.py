@@ -615,10 +615,13 @@ class Vault(Managing):
     def path(self) -> str:
         return str(self._path)
 
-    def check(self) -> Health:
-        """Examine the file: every page, every seal, every reference. Reports; never raises for damage."""
+    def check(self, *, quick: bool = False) -> Health:
+        """Examine the file: every page, every seal, every reference. Reports; never raises for damage.
+
+        ``quick`` takes a fortieth of the time: it leaves out whether the document can be put together from its parts.
+        """
         self._check_open()
-        return examine(self._ledger)
+        return examine(self._ledger, quick=quick)
 
     def close(self) -> None:
         """Stop syncing and let go of the file. What was edited is durable already."""
