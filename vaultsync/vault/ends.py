@@ -21,7 +21,7 @@ from typing import Final
 from vaultsync.crypto import body as bodies
 from vaultsync.crypto import envelope
 from vaultsync.crypto.keys import EpochKey
-from vaultsync.crypto.revocation import NOTHING, End, Statement, accepted_ends, check_end, named_ends
+from vaultsync.crypto.revocation import NOTHING, End, Statement, named_ends
 from vaultsync.crypto.roster import Roster
 from vaultsync.errors import Refused, Revoked, UnknownChain, UpdateRequired
 from vaultsync.store import Reading
@@ -112,12 +112,16 @@ class Ends:
             raise Revoked("the device was removed, and nobody had this of it when hearing so")
 
     def check_named(self, statement: Statement) -> None:
-        """Raises `Revoked` when a statement names more of an ended chain than is accepted, its own word counted."""
+        """Raises `Revoked` when a statement names a place in an ended chain that nobody else names and that is on no
+        accepted path, its own word counted: a number below an accepted one is not enough."""
         if self._roster is None or not self._roster.revoked.keys() & statement.frontier.keys():
             return
-        ends = accepted_ends(self._roster, [*self._said.values(), statement])
-        for chain in ends.keys() & statement.frontier.keys():
-            check_end(ends, chain, *statement.frontier[chain])
+        named = named_ends(self._roster, [*self._said.values(), statement])
+        for chain in named.keys() & statement.frontier.keys():
+            seq, env_id = place = statement.frontier[chain]
+            applied = seq <= self._tips.get(chain, 0)  # which branch of it: the checkpoint's anchors tell
+            if not applied and place not in named[chain] and self._paths.get(chain, {}).get(seq) != env_id:
+                raise Revoked("the checkpoint names what nobody had of a removed device when hearing of the removal")
 
     def past(self, chain: bytes, seq: int) -> bool:
         """Whether nothing with that number will be applied, by what is known now."""

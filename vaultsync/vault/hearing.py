@@ -23,7 +23,7 @@ from vaultsync.vault.identity import ACCOUNT, NO_ACCOUNT, ROSTER, Identity
 from vaultsync.vault.ledger import Ledger, Transaction
 from vaultsync.vault.parcels import Parcel, tips
 
-__all__ = ["Heard", "applied", "due", "hear", "heard_of", "note_late"]
+__all__ = ["Heard", "applied", "due", "hear", "heard_of", "note_late", "note_readable"]
 
 REMOVED: Final = "removed/"
 """Prefix of the names under which it is stored what was so when a removal was heard of; the device's id follows."""
@@ -112,11 +112,15 @@ def note_late(transaction: Transaction, identity: Identity, parcel: Parcel) -> N
     for device, member in roster.former.items():
         if member.recovery or parcel.header.epoch_id not in roster.reach(device):
             continue
-        name = REMOVED + device.hex()
-        if (stored := transaction.state(name)) is None:
-            continue
+        note_readable(transaction, device, parcel.header.chain_id, parcel.changes[-1].hash)
+
+
+def note_readable(transaction: Transaction, device: bytes, chain: bytes, change: bytes) -> None:
+    """A removed device may have read a chain up to that change, which arrives only now."""
+    name = REMOVED + device.hex()
+    if (stored := transaction.state(name)) is not None:
         heard = Heard.from_bytes(stored)
-        heard.late[parcel.header.chain_id] = parcel.changes[-1].hash
+        heard.late[chain] = change
         transaction.set_state(name, heard.to_bytes())
 
 

@@ -12,12 +12,14 @@ from functools import cached_property
 
 from vaultsync.crypto import envelope
 from vaultsync.document.changes import Action, Change
+from vaultsync.document.codec import decode_own
 from vaultsync.document.engine import Engine
 from vaultsync.document.layout import ENTRIES, SECTION_OBJECTS
 from vaultsync.errors import MissingDependencies, Refused, UpdateRequired
 from vaultsync.sync import names
 from vaultsync.vault.desk import Desk
 from vaultsync.vault.hearing import heard_of
+from vaultsync.vault.lateness import PINNED
 from vaultsync.vault.parcels import Incomplete, open_parcel
 from vaultsync.vault.provenance import Revision
 from vaultsync.vault.works import Works
@@ -152,6 +154,10 @@ def _late_changes(works: Works, device: bytes) -> dict[bytes, Change]:
                 except (Refused, UpdateRequired, Incomplete):
                     continue
                 found.update({change.hash: change for change in parcel.changes})
+        known = works.ledger.state(PINNED + chain.hex())
+        if known is not None:  # what came in a checkpoint
+            chunks = works.ledger.engine.own_changes(chain, int(known))
+            found.update({change.hash: change for change in map(decode_own, chunks)})
     return found
 
 

@@ -37,9 +37,9 @@ from vaultsync.sync.coverage import Known, Offer
 from vaultsync.vault.checkpoints import note, recomputed, remember_tip
 from vaultsync.vault.ends import Ends
 from vaultsync.vault.environment import Environment
-from vaultsync.vault.hearing import note_late
 from vaultsync.vault.identity import Identity
 from vaultsync.vault.inspection import inspect_apart
+from vaultsync.vault.lateness import Late, find_late, note_found
 from vaultsync.vault.ledger import Ledger
 from vaultsync.vault.parcels import HEARD, SEALED, Incomplete, Parcel, open_parcel, tips
 
@@ -219,6 +219,8 @@ class Taker:
                 raise MalformedEnvelope("the checkpoint's frontier names what its writer did not send")
             if parcel.changes[-1].seq > contents.tips[chain].seq:
                 raise MalformedEnvelope("the checkpoint claims to hold more of a chain than it does")
+            if chain in self._identity.roster.revoked and parcel.changes[-1].seq < contents.tips[chain].seq:
+                raise NotYet("the checkpoint holds more of a removed device than its frontier names")
             found[chain] = parcel
         return found
 
@@ -245,19 +247,20 @@ class Taker:
         if loaded.last_seq(own) > self._ledger.engine.last_seq(own):
             raise NotYet("the checkpoint holds changes of this device that it does not know")
         self._check_anchored(contents, anchors, loaded)
+        late = find_late(self._ledger, self._remote, self._identity, self._epochs, anchors)
         for attempt in range(_ATTEMPTS):
             try:
                 if attempt == _ATTEMPTS - 1:
                     with self._ledger.lock:
                         self._ledger.refresh()
-                        return self._take_over(contents, anchors, known, loaded)
-                return self._take_over(contents, anchors, known, loaded)
+                        return self._take_over(contents, anchors, known, loaded, late)
+                return self._take_over(contents, anchors, known, loaded, late)
             except MissingDependencies:
                 continue  # somebody edited meanwhile: merge that in too
         raise NotYet("another program keeps editing this vault")
 
     def _take_over(
-        self, contents: Checkpoint, anchors: Mapping[bytes, Parcel], known: Known, merged: Engine
+        self, contents: Checkpoint, anchors: Mapping[bytes, Parcel], known: Known, merged: Engine, late: Late
     ) -> frozenset[str]:
         engine = self._ledger.engine
         before = engine.lasts()
@@ -279,9 +282,9 @@ class Taker:
                     remember_tip(transaction, chain, tip)
             for chain, parcel in anchors.items():
                 if parcel.changes[-1].seq > before.get(chain, (0, b""))[0]:
-                    note_late(transaction, self._identity, parcel)
                     transaction.set_state(SEALED + chain.hex(), b"".join(parcel.sealed))
                     transaction.set_state(HEARD + chain.hex(), str(parcel.body.wall_ms).encode())
+            note_found(transaction, merged, late)
             note(transaction, known)
         return touched
 
