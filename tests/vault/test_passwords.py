@@ -14,11 +14,12 @@ from pathlib import Path
 import pytest
 
 from vaultsync.crypto.primitives import Argon2Params
-from vaultsync.crypto.slots import slot_params
-from vaultsync.errors import RemoteUnavailable, UsageError, VaultClosed, WrongCode, WrongPassword
+from vaultsync.crypto.slots import make_slot, slot_params
+from vaultsync.errors import DamagedStore, RemoteUnavailable, UsageError, VaultClosed, WrongCode, WrongPassword
 from vaultsync.remote import FolderRemote, Remote
 from vaultsync.schema.kinds import secret, text
 from vaultsync.schema.types import EntryType, Field, Schema
+from vaultsync.store import Slot, Store
 from vaultsync.testing import MemoryRemote, environment
 from vaultsync.vault.environment import Environment
 from vaultsync.vault.vault import Vault
@@ -155,6 +156,42 @@ def test_costs_never_fall(tmp_path: Path) -> None:
         vault.change_password(OLD, NEW)
         after = slot_params(vault._ledger.store.slots[0])
     assert after.raised_to(before) == after
+
+
+@pytest.mark.parametrize("how", ["opening", "unlocking", "by key", "changing"])
+def test_p20_a_slot_put_back_with_lower_costs_is_refused(tmp_path: Path, how: str) -> None:
+    """The key is the same, the password too: only deriving it costs less."""
+    dear = replace(environment("strong"), argon2=Argon2Params(20 << 10, 2, 1))
+    raw = bytes(range(32))
+    vault = Vault.create(tmp_path / "v", schema=SCHEMA, password=OLD, environment=dear)
+    ledger = vault._ledger
+    good = ledger.store.keyed_slots()
+    cheap = make_slot(
+        ledger.key, entropy=dear.entropy, password=OLD, params=Argon2Params(19 << 10, 2, 1), allow_weak=True
+    )
+    other = Slot("key", make_slot(ledger.key, entropy=dear.entropy, raw_key=raw))
+    try:
+        if how == "unlocking":
+            vault.lock()
+            with Store.open(tmp_path / "v") as store:
+                store.replace_slots([Slot("password", cheap)])
+            with pytest.raises(DamagedStore, match="costs"):
+                vault.unlock(password=OLD)
+        elif how == "changing":
+            ledger.store.replace_slots([Slot("password", cheap)])
+            with pytest.raises(DamagedStore, match="costs"):
+                vault.change_password(OLD, NEW)
+        else:
+            ledger.store.replace_slots([Slot("password", cheap), *([other] if how == "by key" else [])])
+            vault.close()
+            by = {"key": raw} if how == "by key" else {"password": OLD}
+            with pytest.raises(DamagedStore, match="put an older one back"):
+                Vault.open(tmp_path / "v", schema=SCHEMA, environment=dear, **by)
+    finally:
+        vault.close()
+    with Store.open(tmp_path / "v") as store:
+        store.replace_slots(good)
+    Vault.open(tmp_path / "v", schema=SCHEMA, password=OLD, environment=dear).close()
 
 
 def test_another_process_with_the_file_open_is_told_and_harms_nothing(home: Home) -> None:

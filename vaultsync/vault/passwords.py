@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vaultsync.crypto.slots import rewrap
+from vaultsync.crypto.slots import rewrap, slot_params
 from vaultsync.errors import UsageError, WrongPassword
 from vaultsync.store import Slot
 from vaultsync.vault import unlocking
@@ -62,7 +62,8 @@ def change_password(
     if not guarded and code is None:
         raise UsageError("this device's file opens by a key, not by a password: only the account has one (code=)")
     if guarded:
-        unlocking.unlock((slot.data for slot in slots), Secrets(old), environment)  # wrong ones change nothing at all
+        costs = unlocking.costs(ledger)
+        unlocking.unlock((slot.data for slot in slots), Secrets(old), environment, at_least=costs)  # or nothing changes
     published, made = True, None
     if leaked and code is not None:
         made, published = owner.renew(old, code, new)
@@ -91,3 +92,4 @@ def _change_file(ledger: Ledger, environment: Environment, old: str, new: str) -
             allow_weak=environment.weak_keys,
         )
         ledger.rekey(renewed, [Slot("password", wrapped)])
+        unlocking.note_costs(ledger, slot_params(wrapped))

@@ -22,6 +22,7 @@ from typing import Any
 from vaultsync import limits
 from vaultsync.crypto.invitation import Invitation
 from vaultsync.crypto.recovery import RecoveryCode
+from vaultsync.crypto.slots import Argon2Params
 from vaultsync.errors import RemoteError, UnknownField, UsageError, VaultClosed, VaultExists, VaultLocked
 from vaultsync.importers.records import Parsed, Record
 from vaultsync.importers.registry import parse
@@ -88,6 +89,7 @@ class Vault(Managing):
         self._environment = environment
         self._bus = Bus(self._status_told, self._look)
         self._closed = False
+        self._costs: Argon2Params | None = None  # of the password, while it is locked
         self._latch = threading.Lock()  # of locking, unlocking and closing
         self._auto_lock = AutoLock(self.lock, environment)
         self._quota = Quota()
@@ -269,6 +271,7 @@ class Vault(Managing):
             if works is None:
                 return
             self._quota, self.recovery_code = works.desk.quota, None
+            self._costs = unlocking.costs(works.ledger)
             works.close()
         self._bus.tell(Event(EventKind.LOCKED))
 
@@ -279,7 +282,8 @@ class Vault(Managing):
                 raise VaultClosed("this vault object was closed: open the vault again")
             if self._open_works is not None:
                 return
-            ledger, identity = unlocking.open_store(self._path, Secrets(password, key), self._environment)
+            secrets = Secrets(password, key)
+            ledger, identity = unlocking.open_store(self._path, secrets, self._environment, at_least=self._costs)
             try:
                 if identity.vault_id != self._vault_id:
                     raise UsageError(f"{self._path.name} is another vault than the one that was locked: open it anew")
