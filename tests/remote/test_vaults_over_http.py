@@ -155,15 +155,15 @@ def pair(dav_server: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         (503, None, vs.State.OFFLINE),
         ((429, {"Retry-After": "3600"}), None, vs.State.OFFLINE),
         ("cut", None, vs.State.OFFLINE),
-        ("lost", {"PUT", "MOVE"}, vs.State.OFFLINE),
+        ("lost", ("PUT", "MOVE"), vs.State.OFFLINE),
         (401, None, vs.State.REFUSED),
-        (403, {"PUT", "MOVE", "MKCOL"}, vs.State.REFUSED),  # read-only
-        (507, {"PUT", "MOVE"}, vs.State.REFUSED),  # full
+        (403, ("PUT", "MOVE", "MKCOL"), vs.State.REFUSED),  # read-only
+        (507, ("PUT", "MOVE"), vs.State.REFUSED),  # full
     ],
     ids=str,
 )
 def test_a_server_that_fails_is_a_typed_status_and_syncing_goes_on_later(
-    pair: Pair, fault: Any, methods: set[str] | None, state: vs.State
+    pair: Pair, fault: Any, methods: tuple[str, ...] | None, state: vs.State
 ) -> None:
     pair.both_edit("one")
     pair.spoilt.matching = lambda method, path: methods is None or method in methods
