@@ -26,7 +26,7 @@ from vaultsync.crypto.pairing import Inviter, Joiner
 from vaultsync.crypto.recovery import RecoveryCode
 from vaultsync.crypto.roster import Roster
 from vaultsync.crypto.rows import LocalKey
-from vaultsync.document import codec, pack
+from vaultsync.document import codec, inspector, pack
 from vaultsync.document.changes import Change
 from vaultsync.document.columns import to_unsigned
 from vaultsync.document.engine import Edit, Engine
