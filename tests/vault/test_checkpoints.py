@@ -457,7 +457,12 @@ def test_a_checkpoint_with_what_a_removed_device_never_got_accepted_is_of_no_use
     expected = titles(world.first)
     world.first.revoke(phone.devices[0], password=PASSWORD, code=world.first.recovery_code or "")
     phone.add("login", title="after the removal")
-    pack_own(phone._ledger, phone._works.identity, environment("silence", clock=world.clock))
+    pack_own(
+        phone._ledger,
+        phone._works.identity,
+        phone._works.identity.epoch_keys(),
+        environment("silence", clock=world.clock),
+    )
     made = write_checkpoint(phone._ledger, phone._works.identity, environment("more silence", clock=world.clock))
     assert made is not None
     with phone._ledger.store.read() as reading:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from operator import attrgetter
@@ -13,6 +14,7 @@ from typing import Any
 
 from vaultsync.errors import DamagedStore, StoreBusy, StoreFailed
 from vaultsync.store.connection import Database, SqlValue, damaged
+from vaultsync.store.stamps import written_by
 from vaultsync.store.tables import checksum
 
 __all__ = ["Changes", "Rows", "Tally"]
@@ -123,10 +125,22 @@ class Changes(Rows):
         super().__init__(database)
         self._broken = False
         self.changed = False
+        self.written: Counter[str] = Counter()
+        """Statements that changed something, by table."""
+        self._set: dict[str, bytes | None] = {}
+        self._setting = 0  # statements of `written` that `_set` tells of
+
+    @property
+    def states_set(self) -> dict[str, bytes | None] | None:
+        """The sealed values that were set; ``None`` when they were changed in another way, too."""
+        return self._set if self._setting == self.written["state"] else None
 
     def _rows(self, doing: str, sql: str, *parameters: SqlValue) -> list[Any]:
         if self._broken:
             raise StoreFailed(f"{self._database.path.name}: {doing} failed: an earlier step of this write did")
+        table = written_by(sql)
+        if table is not None:
+            self.written[table] += 1
         try:
             return super()._rows(doing, sql, *parameters)
         except (StoreFailed, StoreBusy):
@@ -173,5 +187,6 @@ class Changes(Rows):
         if self.changed:
             self._tally.commits += 1
             values = _numbers(self._tally)
-            if self._write("storing", _WRITE_TALLY, *values, checksum("tally", *values)) != 1:
-                raise self._damaged("storing")
+            self._change(
+                "storing", _WRITE_TALLY, *values, checksum("tally", *values)
+            )  # it was read just now: it is there

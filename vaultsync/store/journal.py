@@ -264,7 +264,7 @@ class JournalWriting(JournalReading, Changes):
             self._set_tip(tip)
 
     def _set_tip(self, tip: Tip) -> None:
-        self._write(
+        self._change(
             "recording a change",
             "UPDATE actors SET last_seq = ?, last_hash = ?, packed = ?, crc = ? WHERE actor = ?",
             *(tip.seq, tip.hash, tip.packed, checksum("actors", *tip), tip.actor),

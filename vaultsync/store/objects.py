@@ -36,6 +36,7 @@ class ObjectsReading(Rows):
     """Reads of envelopes, quarantine, state and slots."""
 
     _states_whole = False  # every sealed value was seen in this transaction
+    _remotes_read: list[tuple[int, str]] | None = None  # what this transaction saw of them
 
     # ---- state and slots
     def state(self, name: str) -> bytes | None:
@@ -136,18 +137,28 @@ class ObjectsReading(Rows):
         query = "SELECT count(*) FROM envelopes WHERE chain = ? AND kind = ?"
         return int(self._rows(_ENVELOPES, query, chain, int(kind))[0][0])
 
-    def bytes_of(self, chain: bytes, kind: int, after: int = 0) -> int:
-        """Bytes of the stored objects of one chain and kind with a seq above ``after``."""
-        query = "SELECT coalesce(sum(length(data)), 0) FROM envelopes WHERE chain = ? AND kind = ? AND seq > ?"
-        return int(self._rows(_ENVELOPES, query, chain, int(kind), after)[0][0])
+    def bytes_of(self, chain: bytes, kind: int, after: int, last: int) -> int:
+        """Bytes of the stored objects of one chain and kind with a seq above ``after``, up to ``last``."""
+        query = (
+            "SELECT coalesce(sum(length(data)), 0) FROM envelopes WHERE chain = ? AND kind = ? AND seq BETWEEN ? AND ?"
+        )
+        return int(self._rows(_ENVELOPES, query, chain, int(kind), after + 1, last)[0][0])
 
     def undelivered_names(self, remote: str) -> set[str]:
         """Names of what still has to go to a remote, without reading it."""
+        return {name for name, _, _ in self.undelivered_sizes(remote)}
+
+    def undelivered_sizes(self, remote: str) -> list[tuple[str, int, int]]:
+        """(name, kind, bytes) of what still has to go to a remote, oldest first, without reading it."""
         id_ = self._remote(remote)
-        query = "SELECT name FROM envelopes WHERE own = 1"
-        if id_ is not None:
-            query = "SELECT name FROM outbox JOIN envelopes ON envelopes.id = outbox.envelope WHERE outbox.remote = ?"
-        return {row[0] for row in self._rows(_ENVELOPES, query, *(() if id_ is None else (id_,)))}
+        columns = "SELECT name, kind, length(data) FROM"
+        if id_ is None:
+            return self._rows(_ENVELOPES, f"{columns} envelopes WHERE own = 1 ORDER BY id")
+        query = f"{columns} outbox JOIN envelopes ON envelopes.id = outbox.envelope WHERE outbox.remote = ? ORDER BY id"
+        rows = self._rows(_ENVELOPES, query, id_)
+        if not rows:
+            self._complete(_ENVELOPES, "outbox")
+        return rows
 
     def names(self, prefix: str = "") -> set[str]:
         """Names of all stored objects below ``prefix``."""
@@ -160,12 +171,14 @@ class ObjectsReading(Rows):
         return [remote for _, remote in self._remotes()]
 
     def _remotes(self) -> list[tuple[int, str]]:
-        rows = self._rows(_ENVELOPES, "SELECT id, remote, crc FROM remotes ORDER BY id")
-        for row in rows:
-            self._check(_ENVELOPES, "remotes", row[:-1], row[-1])
-        if len(rows) != self._tally.remotes:
-            raise self._damaged(_ENVELOPES, "Which remotes are used is not known any more.")
-        return [(id_, remote) for id_, remote, _ in rows]
+        if self._remotes_read is None:
+            rows = self._rows(_ENVELOPES, "SELECT id, remote, crc FROM remotes ORDER BY id")
+            for row in rows:
+                self._check(_ENVELOPES, "remotes", row[:-1], row[-1])
+            if len(rows) != self._tally.remotes:
+                raise self._damaged(_ENVELOPES, "Which remotes are used is not known any more.")
+            self._remotes_read = [(id_, remote) for id_, remote, _ in rows]
+        return self._remotes_read
 
     def _remote(self, remote: str) -> int | None:
         return next((id_ for id_, name in self._remotes() if name == remote), None)
@@ -208,6 +221,12 @@ class ObjectsWriting(ObjectsReading, Changes):
 
     def set_state(self, name: str, sealed: bytes | None) -> None:
         """Set a sealed value, or forget it."""
+        before = self.written["state"]
+        self._set_state(name, sealed)
+        self._set[name] = sealed
+        self._setting += self.written["state"] - before
+
+    def _set_state(self, name: str, sealed: bytes | None) -> None:
         doing = "storing a setting"
         if sealed is None:
             self._delete("state", doing, "DELETE FROM state WHERE name = ?", name)
@@ -285,6 +304,7 @@ class ObjectsWriting(ObjectsReading, Changes):
             return id_
         id_ = int(self._rows(doing, "SELECT coalesce(max(id), 0) + 1 FROM remotes")[0][0])
         crc = checksum("remotes", id_, remote)
+        self._remotes_read = None
         self._insert("remotes", doing, "INSERT INTO remotes (id, remote, crc) VALUES (?, ?, ?)", id_, remote, crc)
         added = self._write(
             doing, "INSERT INTO outbox (remote, envelope) SELECT ?, id FROM envelopes WHERE own = 1", id_
@@ -298,6 +318,7 @@ class ObjectsWriting(ObjectsReading, Changes):
         id_ = self._remote(remote)
         if id_ is not None:
             self._delete("outbox", doing, "DELETE FROM outbox WHERE remote = ?", id_)
+            self._remotes_read = None
             self._delete("remotes", doing, "DELETE FROM remotes WHERE id = ?", id_)
 
     def mark_delivered(self, remote: str, name: str) -> None:

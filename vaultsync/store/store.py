@@ -20,10 +20,12 @@ The bytes are sealed by the caller. This module neither knows nor checks what th
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import RLock
+from typing import TypeVar
+from weakref import WeakSet
 
 from vaultsync import limits
 from vaultsync.errors import (
@@ -43,9 +45,12 @@ from vaultsync.store.news import Commits
 from vaultsync.store.objects import as_slot
 from vaultsync.store.opening import fill, open_vault, read_header
 from vaultsync.store.rows import Slot
+from vaultsync.store.stamps import Stamp, Stamps
 from vaultsync.store.transactions import Reading, Writing
 
 __all__ = ["Store"]
+
+T = TypeVar("T")
 
 
 class Store:
@@ -64,6 +69,9 @@ class Store:
         self._pid = os.getpid()
         self._data_version: int | None = None
         self._commits = Commits()
+        self._stamps = Stamps()
+        self._stamped: int | None = None
+        self._watches: WeakSet[Commits] = WeakSet()
         self.changed_elsewhere()
 
     # ---- opening and closing
@@ -230,16 +238,20 @@ class Store:
 
     def _commit(self, database: Database, writing: Writing) -> None:
         if writing.changed:
-            self._commits.own(writing.commits)
+            for counting in self._counting():
+                counting.own(writing.commits)
         try:
             database.run("storing", "COMMIT")
         except StoreError as error:
-            self._commits.forget()
+            for counting in self._counting():
+                counting.forget()
             self._drop_writer()
             self._settle()
             raise CommitUnknown(
                 f"{self.path.name}: the last step of storing failed, so it is stored whole or not at all ({error})"
             ) from error
+        if writing.changed:
+            self._stamps.committed(writing.written, writing.states_set)
 
     def _settle(self) -> None:
         """After a failed COMMIT, store nothing of importance once more, if the disk lets us.
@@ -286,6 +298,58 @@ class Store:
         finally:
             if inside_write:
                 self._read_lock.release()
+
+    # ---- what is known without reading
+    def _counting(self) -> list[Commits | Stamps]:
+        return [self._commits, self._stamps, *self._watches]
+
+    def watch(self) -> Commits:
+        """For who counts commits inside its own transactions: whether others were among them."""
+        commits = Commits()
+        self._watches.add(commits)
+        return commits
+
+    def _stamp(self, tables: tuple[str, ...]) -> Stamp | None:
+        """What changes when one of the tables does; ``None`` inside a transaction, whose picture is its own."""
+        if self._mine() is not None:
+            return None
+        try:
+            with self._locked_reader() as database:
+                if self._reading is not None:
+                    return None
+                version = int(database.pragma("reading", "data_version"))
+                if version != self._stamped or not self._stamps.certain:
+                    total = Reading(database).commits
+                    self._stamps.look(total)
+                    self._stamped = version
+                return self._stamps.of(tables)
+        except DamagedStore:
+            return None  # reading says what is damaged
+
+    def recall(self, what: Hashable, tables: tuple[str, ...], read: Callable[[Reading], T]) -> T:
+        """What ``read`` finds, which looks at these tables alone; it is asked again only when one of them changed.
+
+        Inside a transaction it is always asked. Nobody may change what comes back. ``what`` names the question.
+        """
+        stamp = self._stamp(tables)
+        if stamp is not None and (kept := self._stamps.kept(what, stamp)) is not None:
+            return kept[0]  # type: ignore[no-any-return]
+        with self.read() as reading:
+            found = read(reading)
+        if stamp is not None:
+            self._stamps.keep(what, stamp, found)
+        return found
+
+    def state(self, name: str) -> bytes | None:
+        """A sealed value, as `Reading.state`."""
+        if self._mine() is not None:
+            with self.read() as reading:
+                return reading.state(name)
+        return self.states().get(name)
+
+    def states(self) -> Mapping[str, bytes]:
+        """Every sealed value, as `Reading.states`."""
+        return self.recall("state", ("state",), lambda reading: reading.states())
 
     # ---- key slots, tidying, health, locks
     @property

@@ -10,7 +10,7 @@ import hashlib
 import json
 import struct
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 from vaultsync import limits
@@ -152,18 +152,15 @@ def _signed_tip(
 
 
 # ---- writing one ----------------------------------------------------------------------------------------------------
-def due(ledger: Ledger, applied: Mapping[bytes, ev.Tip], known: Iterable[Known]) -> bool:
-    """Whether so much is in no verified checkpoint that writing one pays. ``applied`` with floors."""
+def due(
+    applied: Mapping[bytes, ev.Tip], known: Iterable[Known], weight: Callable[[Mapping[bytes, ev.Tip]], int]
+) -> bool:
+    """Whether so much is in no verified checkpoint that writing one pays. ``applied`` with floors; ``weight`` says how
+    many bytes of envelopes are stored above them."""
     loose = sum(tip.seq - tip.floor for tip in applied.values())
     if loose >= limits.CHECKPOINT_AFTER_ENVELOPES:
         return True
-    if not loose:
-        return False
-    enough = max([limits.CHECKPOINT_AFTER_BYTES, *(one.size for one in known)])
-    with ledger.store.read() as reading:
-        return (
-            sum(reading.bytes_of(chain, envelope.Kind.CHANGES, tip.floor) for chain, tip in applied.items()) >= enough
-        )
+    return bool(loose) and weight(applied) >= max([limits.CHECKPOINT_AFTER_BYTES, *(one.size for one in known)])
 
 
 def write_checkpoint(

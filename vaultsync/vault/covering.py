@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from contextlib import suppress
 
 from vaultsync import limits
@@ -28,9 +28,10 @@ from vaultsync.vault.environment import Environment
 from vaultsync.vault.identity import Identity
 from vaultsync.vault.inspection import InspectorUnavailable
 from vaultsync.vault.ledger import Ledger
-from vaultsync.vault.parcels import tips
+from vaultsync.vault.parcels import known_tips
 from vaultsync.vault.rosters import Rosters
 from vaultsync.vault.verifying import NotYet, Taken, Taker
+from vaultsync.vault.waiting import waiting_for
 
 __all__ = ["Covering"]
 
@@ -68,6 +69,7 @@ class Covering:
         self._merged = merged
         self._collector = Collector(ledger, remote, remote_id, environment)
         self._known: list[Known] = []
+        self._weighed: dict[bytes, tuple[int, int, int]] = {}  # chain: floor, last that was weighed, bytes
         self._offers: list[Offer] = []
         self._listed: set[str] = set()
         self._chains: dict[bytes, list[str]] = {}
@@ -87,14 +89,12 @@ class Covering:
     def tips(self) -> dict[bytes, ev.Tip]:
         """How far each chain is applied, and covered by a checkpoint that was verified here."""
         self._known = counting(known_checkpoints(self._ledger), self._identity)
-        with self._ledger.store.read() as reading:
-            return with_floors(tips(reading, self._identity), self._known)
+        return with_floors(known_tips(self._ledger, self._identity), self._known)
 
     def look(self) -> None:
         """List the checkpoints there. Raises `RemoteError`."""
         self._listed = set(self._remote.list(names.checkpoints_prefix(self._identity.vault_id)))
-        with self._ledger.store.read() as reading:
-            refused = reading.quarantined_names()
+        refused = self._ledger.store.recall("refused", ("quarantine",), lambda reading: reading.quarantined_names())
         found, parts = offers(self._identity.vault_id, self._listed)
         ours = {name for one in self._known for name in one.parts}
         self._offers = [offer for offer in found if refused.isdisjoint(offer.parts) and ours.isdisjoint(offer.parts)]
@@ -108,8 +108,7 @@ class Covering:
             for prefix, names_there in listed.items()
             if (chain := names.chain_of_prefix(vault, prefix)) is not None
         }
-        with self._ledger.store.read() as reading:
-            unsent = reading.undelivered_names(self._remote_id)
+        unsent = self._undelivered()
         applied = self._floors(core)
         now = situation(applied, self._chains, unsent)
         for offer in list(self._offers):
@@ -120,6 +119,9 @@ class Covering:
                 now = situation(applied, self._chains, unsent)
         self._lost = now.lost
         self._late_passes = self._late_passes + 1 if self._late and self._lost else 0
+
+    def _undelivered(self) -> Set[str]:
+        return {name for name, _, _ in waiting_for(self._ledger, self._remote_id)}
 
     @property
     def unseen(self) -> bool:
@@ -187,8 +189,7 @@ class Covering:
     # ---- after envelopes --------------------------------------------------------------------------------------
     def put(self, stop: threading.Event | None) -> None:
         """What of checkpoints the remote lacks: own ones, and after a loss those that stand for what is covered."""
-        with self._ledger.store.read() as reading:
-            waiting = reading.undelivered_names(self._remote_id)
+        waiting = self._undelivered()
         for one in self._known:
             if self._listed.issuperset(one.parts):
                 self._deliver(one, waiting)
@@ -211,7 +212,7 @@ class Covering:
                 self._put(name, held.data)
                 self._listed.add(name)
 
-    def _deliver(self, one: Known, waiting: set[str]) -> None:
+    def _deliver(self, one: Known, waiting: Set[str]) -> None:
         if not waiting.isdisjoint(one.parts):
             with self._ledger.store.write() as writing:
                 for name in one.parts:
@@ -236,18 +237,35 @@ class Covering:
     def maintain(self, core: Core, stop: threading.Event | None) -> None:
         """Verify one more checkpoint of others, write one if that pays, and collect what nobody needs."""
         applied = self._floors(core)
-        pays = due(self._ledger, applied, self._known)
-        if pays or self._holds_much(applied):
+        pays = due(applied, self._known, self._weight)
+        if self._offers and (pays or self._holds_much(applied)):
             for offer in list(self._offers):
                 if self._worth(offer):
                     self._take(offer, stop)
                     applied = self._floors(core)
                     break
-        if self._gone() or (pays and due(self._ledger, applied, self._known)):
+        if self._gone() or (pays and due(applied, self._known, self._weight)):
             self.write(stop)
             self._floors(core)
             self.put(stop)
         self.collected += self._collector.run(self._known, self._listed, self._chains, stop)
+
+    def _weight(self, applied: Mapping[bytes, ev.Tip]) -> int:
+        """Bytes of the stored envelopes that no checkpoint covers. Only what came since the last time is weighed."""
+        moved = []
+        for chain, tip in applied.items():
+            floor, seq, _ = self._weighed.get(chain, (-1, 0, 0))
+            if floor != tip.floor or seq > tip.seq:
+                self._weighed[chain] = (tip.floor, tip.floor, 0)
+            if self._weighed[chain][1] < tip.seq:
+                moved.append((chain, tip.seq))
+        if moved:
+            with self._ledger.store.read() as reading:
+                for chain, last in moved:
+                    floor, seq, weight = self._weighed[chain]
+                    weight += reading.bytes_of(chain, Kind.CHANGES, seq, last)
+                    self._weighed[chain] = (floor, last, weight)
+        return sum(self._weighed[chain][2] for chain in applied)
 
     def _holds_much(self, applied: Mapping[bytes, ev.Tip]) -> bool:
         """Whether so many envelopes are kept here that letting them go is worth fetching a checkpoint for."""

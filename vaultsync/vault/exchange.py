@@ -23,7 +23,7 @@ from vaultsync.errors import (
     VaultClosed,
 )
 from vaultsync.remote.port import Remote
-from vaultsync.store import Envelope, Writing
+from vaultsync.store import Envelope, Reading, Writing
 from vaultsync.sync import events as ev
 from vaultsync.sync import names
 from vaultsync.sync.core import Core
@@ -43,6 +43,7 @@ from vaultsync.vault.ledger import Ledger, Transaction
 from vaultsync.vault.parcels import HEARD, SEALED, Incomplete, Parcel, held_places, open_parcel, pack_own
 from vaultsync.vault.rosters import Rosters
 from vaultsync.vault.standing import Progress
+from vaultsync.vault.waiting import waiting_for
 
 __all__ = ["HEARD", "Exchange", "Progress"]
 
@@ -146,7 +147,9 @@ class Exchange:
             if self._vanished and self._covering.unseen:  # collected while it was fetched: a checkpoint holds it
                 self._list(core, stop)
                 self._work_off(core, stop)
-            if not receive_only and self._pack(core):  # what came in was put right where it did not fit: send that too
+            if not receive_only and self._pack(
+                core, again=True
+            ):  # what came in was put right where it did not fit: send that too
                 self._work_off(core, stop)
             if not receive_only:
                 self._covering.put(stop)
@@ -213,13 +216,14 @@ class Exchange:
                 return
             core.receive(ev.Known(known))
 
-    def _pack(self, core: Core) -> int:
-        packed = pack_own(self._ledger, self._identity, self._environment)
+    def _pack(self, core: Core, *, again: bool = False) -> int:
+        packed = pack_own(self._ledger, self._identity, self._rosters.epochs, self._environment)
         if packed:
             write_mark(self._ledger)
             self._rosters.put(self._announcing)
             self._announcing = []
-        self._tell_sealed(core)
+        if packed or not again:
+            self._tell_sealed(core)
         return packed
 
     # ---- beginning --------------------------------------------------------------------------------------------
@@ -281,12 +285,11 @@ class Exchange:
     def _tell_sealed(self, core: Core) -> None:
         """Tell the core of own envelopes it does not know yet: just packed, or by another process."""
         known = core.tips()
-        for chain in self._identity.own_chains:
-            with self._ledger.store.read() as reading:
-                stored = reading.envelopes(chain, after=known[chain].seq if chain in known else 0)
-                sealed = [(e.name, e.env_id) for e in stored if e.own and e.kind == Kind.CHANGES]
-            for name, env_id in sealed:
-                core.receive(ev.Sealed(name, env_id))
+        after = tuple((chain, known[chain].seq if chain in known else 0) for chain in self._identity.own_chains)
+        for name, env_id in self._ledger.store.recall(
+            ("sealed", after), ("envelopes",), lambda reading: _sealed_after(reading, after)
+        ):
+            core.receive(ev.Sealed(name, env_id))
 
     # ---- attachments ------------------------------------------------------------------------------------------
     def _put_blobs(self, waiting: Iterable[str], stop: threading.Event | None) -> None:
@@ -304,14 +307,9 @@ class Exchange:
 
     def _count_sends(self) -> list[str]:
         """What this pass has to send, as far as it is known before anything was received; the names of attachments."""
-        blobs, sizes = [], []
-        with self._ledger.store.read() as reading:
-            for waiting in reading.undelivered(self.remote_id):
-                sizes.append(len(waiting.data))
-                if waiting.kind == BLOB:
-                    blobs.append(waiting.name)
-        self._tally.to_send, self._tally.bytes_to_send = len(sizes), sum(sizes)
-        return blobs
+        waiting = waiting_for(self._ledger, self.remote_id)
+        self._tally.to_send, self._tally.bytes_to_send = len(waiting), sum(size for _, _, size in waiting)
+        return [name for name, kind, _ in waiting if kind == BLOB]
 
     def _put(self, name: str, data: bytes) -> None:
         self.remote.put(name, data)
@@ -519,6 +517,16 @@ class Exchange:
 
     def close(self) -> None:
         self.remote.close()
+
+
+def _sealed_after(reading: Reading, places: Iterable[tuple[bytes, int]]) -> list[tuple[str, bytes]]:
+    """(name, id) of own envelopes of these chains after these numbers."""
+    return [
+        (stored.name, stored.env_id)
+        for chain, after in places
+        for stored in reading.envelopes(chain, after)
+        if stored.own and stored.kind == Kind.CHANGES
+    ]
 
 
 def _check(stop: threading.Event | None) -> None:

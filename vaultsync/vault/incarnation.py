@@ -28,6 +28,7 @@ from vaultsync.limits import MAX_INODE_MOVES
 from vaultsync.store import Reading
 from vaultsync.vault.identity import IDENTITY, ROSTER, Identity
 from vaultsync.vault.ledger import Ledger, Transaction
+from vaultsync.vault.waiting import own_tips
 
 __all__ = ["Lair", "renew", "write_mark"]
 
@@ -145,8 +146,7 @@ def write_mark(ledger: Ledger) -> None:
     """Note beside the file how far it is packed, before any of that is published. An older mark, or none, only means
     that a file put back is noticed later."""
     chain = ledger.actor
-    with ledger.store.read() as reading:
-        tip = reading.own_tip(chain)
+    tip = own_tips(ledger).get(chain)
     if tip is None:
         return
     sealed = ledger.key.seal(_MARK, "", json.dumps([chain.hex(), tip.packed]).encode())

@@ -95,6 +95,8 @@ class Ledger:
         self._elsewhere = Touches()
         self._slots = _keyed(store.keyed_slots())
         self._stale = False
+        self._others = store.watch()
+        self._keyed_elsewhere = store.watch()
         self._loading = threading.Lock()  # taken before ``lock``, never inside it
         self.shelf = Shelf(lambda: self.key, environment.entropy)
         """The entries as they were last evaluated, so that reading needs no document."""
@@ -305,11 +307,8 @@ class Ledger:
             transaction: Transaction | None = None
             try:
                 with self.store.write() as writing:
-                    self._check_key(writing)
-                    self._touches.update(self.shelf.advance(writing) or Touches())
                     planned_at = self._position
-                    self._catch_up(writing)
-                    self._follow(writing)
+                    self._see_others(writing)
                     transaction = Transaction(self, writing, self.engine, quiet=planned_at == self._position)
                     yield transaction
                     shelved = self._shelve(transaction)
@@ -364,8 +363,25 @@ class Ledger:
     def noting(self) -> Iterator[Notes]:
         """One transaction that changes nothing of the document, which is not needed for it."""
         with self.lock, self.store.write() as writing:
-            self._check_key(writing)
+            if self._keyed_elsewhere.look(writing.commits):
+                self._keyed_elsewhere.forget()  # until the key was checked
+                self._check_key(writing)
+                self._keyed_elsewhere.look(writing.commits)
             yield Notes(self, writing)
+
+    def _see_others(self, writing: Writing) -> None:
+        """Take in what other processes committed since the last time, if they did."""
+        others = self._others.look(writing.commits)
+        if not others and self._has_document() and writing.position() == self._position:
+            return
+        try:
+            self._check_key(writing)
+            self._touches.update(self.shelf.advance(writing) or Touches())
+            self._catch_up(writing)
+            self._follow(writing)
+        except BaseException:
+            self._others.forget()
+            raise
 
     def _stored(self, change: Change) -> bool:
         with self.store.read() as reading:
@@ -425,14 +441,12 @@ class Ledger:
     # ---- sealed state -----------------------------------------------------------------------------------------
     def state(self, name: str) -> bytes | None:
         """A value that was stored under a name."""
-        with self.store.read() as reading:
-            return self.unseal_state(name, reading.state(name))
+        return self.unseal_state(name, self.store.state(name))
 
     def states(self, prefix: str) -> dict[str, bytes]:
         """Every stored value whose name begins with ``prefix``."""
-        with self.store.read() as reading:
-            sealed = reading.states(prefix)
-        values = {name: self.unseal_state(name, value) for name, value in sealed.items()}
+        sealed = sorted((name, value) for name, value in self.store.states().items() if name.startswith(prefix))
+        values = {name: self.unseal_state(name, value) for name, value in sealed}
         return {name: value for name, value in values.items() if value is not None}
 
     def unseal_state(self, name: str, sealed: bytes | None) -> bytes | None:

@@ -25,8 +25,9 @@ from vaultsync.sync.events import NO_ENVELOPE, Group, Tip
 from vaultsync.vault.environment import Environment
 from vaultsync.vault.identity import Identity
 from vaultsync.vault.ledger import GroupMark, Ledger, OwnChange
+from vaultsync.vault.waiting import own_tips
 
-__all__ = ["HEARD", "SEALED", "Incomplete", "Parcel", "held_places", "open_parcel", "pack_own", "tips"]
+__all__ = ["HEARD", "SEALED", "Incomplete", "Parcel", "held_places", "known_tips", "open_parcel", "pack_own", "tips"]
 
 HEARD = "heard/"
 """State, by chain: when its writer sealed the last envelope that was applied here (ms, that device's clock)."""
@@ -115,28 +116,31 @@ class _Part(NamedTuple):
     group: bodies.Group | None
 
 
-def pack_own(ledger: Ledger, identity: Identity, environment: Environment) -> int:
+def pack_own(ledger: Ledger, identity: Identity, epochs: dict[bytes, EpochKey], environment: Environment) -> int:
     """Pack every own change that is in no envelope yet; returns how many envelopes were stored.
 
     Call it as the only pusher of the store. Packing and sealing happen outside the lock that edits wait for.
     """
+    waiting = {chain for chain, tip in own_tips(ledger).items() if tip.packed < tip.seq}
     packed = 0
     for chain in identity.own_chains:  # what an earlier incarnation left comes first: the next one builds on it
-        packed += _pack_chain(ledger, identity, chain, environment)
+        if chain in waiting:
+            packed += _pack_chain(ledger, identity, epochs.get(identity.roster.epoch), chain, environment)
     return packed
 
 
-def _pack_chain(ledger: Ledger, identity: Identity, chain: bytes, environment: Environment) -> int:
+def _pack_chain(
+    ledger: Ledger, identity: Identity, epoch: EpochKey | None, chain: bytes, environment: Environment
+) -> int:
     with ledger.store.read() as reading:
         looks: Looks = {}
         waiting = [ledger.own_change(row, looks) for row in reading.unpacked(chain)]
         if not waiting:
             return 0
-        last = reading.last_envelope(chain, envelope.Kind.CHANGES)
-        frontier = {key: (tip.seq, tip.env_id) for key, tip in tips(reading, identity).items() if key != chain}
         stated = _stated(ledger.unseal_state(STATED + chain.hex(), reading.state(STATED + chain.hex())))
-    seq, prev = (last.seq, last.env_id) if last else (0, NO_ENVELOPE)
-    epoch = identity.epoch_keys().get(identity.roster.epoch)
+    known = known_tips(ledger, identity)
+    frontier = {key: (tip.seq, tip.env_id) for key, tip in known.items() if key != chain}
+    seq, prev = (known[chain].seq, known[chain].env_id) if chain in known else (0, NO_ENVELOPE)
     if epoch is None:
         return 0  # the key of the newest epoch has not reached this device: the changes wait here, unsealed
     sealed = []
@@ -213,6 +217,12 @@ def tips(reading: Reading, identity: Identity) -> dict[bytes, Tip]:
         if last is not None:
             found[chain] = Tip(last.seq, last.env_id)
     return found
+
+
+def known_tips(ledger: Ledger, identity: Identity) -> dict[bytes, Tip]:
+    """The same as of now, read again only when envelopes came or went."""
+    writers = tuple(identity.roster.writers)
+    return ledger.store.recall(("tips", writers), ("envelopes",), lambda reading: tips(reading, identity))
 
 
 def held_places(reading: Reading, parcel: Parcel) -> tuple[bool, dict[bytes, frozenset[bytes]]]:

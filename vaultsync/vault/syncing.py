@@ -19,6 +19,7 @@ from vaultsync.errors import (
     ObjectMissing,
     RemoteError,
     StoreBusy,
+    StoreError,
     UnsupportedRemote,
     UsageError,
     VaultClosed,
@@ -48,7 +49,9 @@ __all__ = ["State", "Status", "Syncing"]
 
 LAST_SYNC = "last_sync"
 NOTE_MS: Final = 10 * 60_000
-"""A successful pass without news is noted again after this long."""
+"""A successful pass without news is noted again after this long, and when the vault is closed."""
+NEWS_MS: Final = 60_000
+"""And one with news: an edit that travels is not to cost another write to the disk for that."""
 LOCK_SECONDS: Final = 30.0
 """How long ``vault.sync()`` waits for another thread or process of this device that is syncing."""
 ATTACHMENTS_SECONDS: Final = 600.0
@@ -103,6 +106,7 @@ class Syncing:
         self._closed = False
         last = ledger.state(LAST_SYNC)
         self._last_ms: int | None = int(last) if last else None
+        self._noted_ms = self._last_ms
         self.progress: Callable[[Progress], None] = lambda progress: None
         """Called with how far a running pass is; set it before a long transfer."""
         self._mover = Mover(self, ledger, environment, identity)
@@ -380,12 +384,17 @@ class Syncing:
 
     def _note_success(self, report: SyncReport) -> None:
         """Remember when; not at every pass without news, which would write to the disk for nothing."""
-        now = self._environment.now_ms()
-        stored = self._last_ms
-        if report.sent or report.received or stored is None or not 0 <= now - stored < NOTE_MS:
-            with self._ledger.noting() as transaction:
-                transaction.set_state(LAST_SYNC, str(now).encode())
-        self._last_ms = now
+        now = self._last_ms = self._environment.now_ms()
+        noted, patience = self._noted_ms, NEWS_MS if report.sent or report.received else NOTE_MS
+        if noted is None or not 0 <= now - noted < patience:
+            self._note_last()
+
+    def _note_last(self) -> None:
+        if self._last_ms is None or self._last_ms == self._noted_ms:
+            return
+        with self._ledger.noting() as transaction:
+            transaction.set_state(LAST_SYNC, str(self._last_ms).encode())
+        self._noted_ms = self._last_ms
 
     def _ready(self) -> list[Link]:
         if self._closed:
@@ -445,6 +454,8 @@ class Syncing:
         self.pause()
         if self._passing.acquire(timeout=CLOSE_SECONDS):
             try:
+                with contextlib.suppress(StoreError, VaultClosed):  # it is only a time
+                    self._note_last()
                 self._let_go()
             finally:
                 self._passing.release()

@@ -1,0 +1,94 @@
+"""Knowing without reading that what was read before is still so.
+
+A `Stamp` of some tables stays the same for as long as nobody changed them: neither this process, whose writes name the
+tables that they change, nor another one, whose writes show in the count of all commits and change every stamp. Whoever
+keeps what it read beside the stamp from *before* it read may use it again while the stamp is the same.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from functools import lru_cache
+from threading import Lock
+from typing import Any, Final, TypeAlias
+
+from vaultsync.store.news import Commits
+
+__all__ = ["Stamp", "Stamps", "written_by"]
+
+Stamp: TypeAlias = tuple[int, ...]
+_WRITES: Final = re.compile(r"\b(?:INTO|UPDATE|DELETE\s+FROM)\s+([a-z_]+)")
+
+
+@lru_cache(maxsize=512)
+def written_by(sql: str) -> str | None:
+    """The table that a statement of ours changes."""
+    found = _WRITES.search(sql)
+    return None if found is None else found[1]
+
+
+class Stamps:
+    """The stamps of one open file, and what was kept beside them. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._commits = Commits()
+        self._elsewhere = 0
+        self._written: Counter[str] = Counter()
+        self._kept: dict[object, tuple[Stamp, Any]] = {}
+
+    @property
+    def certain(self) -> bool:
+        return self._commits.certain
+
+    def own(self, number: int) -> None:
+        """About to be committed by us."""
+        self._commits.own(number)
+
+    def committed(self, tables: Mapping[str, int], states: Mapping[str, bytes | None] | None) -> None:
+        """It was. ``states``: the values that were set, where all of them are known."""
+        with self._lock:
+            before = (self._elsewhere, self._written["state"])
+            for table in tables:
+                self._written[table] += 1
+            kept = self._kept.get("state")
+            if kept is None or states is None or kept[0] != before:
+                return
+            values = dict(kept[1])
+            for name, sealed in states.items():
+                if sealed is None:
+                    values.pop(name, None)
+                else:
+                    values[name] = sealed
+            self._kept["state"] = ((self._elsewhere, self._written["state"]), values)
+
+    def forget(self) -> None:
+        """A commit has no known outcome: nothing that was kept counts."""
+        with self._lock:
+            self._commits.forget()
+            self._elsewhere += 1
+            self._kept.clear()
+
+    def look(self, total: int) -> None:
+        """So many transactions changed the file by now."""
+        if self._commits.look(total):
+            with self._lock:
+                self._elsewhere += 1
+                self._kept.clear()
+
+    def of(self, tables: tuple[str, ...]) -> Stamp:
+        """As of the last look."""
+        with self._lock:
+            return (self._elsewhere, *(self._written[table] for table in tables))
+
+    def kept(self, what: object, stamp: Stamp) -> tuple[Any] | None:
+        """What was kept, if it still counts."""
+        with self._lock:
+            kept = self._kept.get(what)
+            return (kept[1],) if kept is not None and kept[0] == stamp else None
+
+    def keep(self, what: object, stamp: Stamp, value: Any) -> None:
+        with self._lock:
+            self._kept[what] = (stamp, value)
