@@ -311,20 +311,24 @@ class Store:
 
     def _stamp(self, tables: tuple[str, ...]) -> Stamp | None:
         """What changes when one of the tables does; ``None`` inside a transaction, whose picture is its own."""
-        if self._mine() is not None:
+        if self._writing is not None and self._mine() is not None:
+            return None
+        if not self._read_lock.acquire(timeout=limits.BUSY_SECONDS):
             return None
         try:
-            with self._locked_reader() as database:
-                if self._reading is not None:
-                    return None
-                version = int(database.pragma("reading", "data_version"))
-                if version != self._stamped or not self._stamps.certain:
-                    total = Reading(database).commits
-                    self._stamps.look(total)
-                    self._stamped = version
-                return self._stamps.of(tables)
+            database = self._usable()
+            if self._reading is not None:
+                return None
+            version = int(database.pragma("reading", "data_version"))
+            if version != self._stamped or not self._stamps.certain:
+                total = Reading(database).commits
+                self._stamps.look(total)
+                self._stamped = version
+            return self._stamps.of(tables)
         except DamagedStore:
             return None  # reading says what is damaged
+        finally:
+            self._read_lock.release()
 
     def recall(self, what: Hashable, tables: tuple[str, ...], read: Callable[[Reading], T]) -> T:
         """What ``read`` finds, which looks at these tables alone; it is asked again only when one of them changed.

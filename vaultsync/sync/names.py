@@ -19,6 +19,7 @@ checkpoint's name claims how many envelopes it covers and how large it is: one l
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from vaultsync.errors import UsageError
@@ -237,6 +238,7 @@ def parse_roster(name: str) -> RosterName | None:
     return found and RosterName(bytes.fromhex(found[1]), int(found[2]), bytes.fromhex(found[3]))
 
 
+@lru_cache(maxsize=8_192)  # every listing names what the one before did
 def parse_envelope(name: str) -> EnvelopeName | None:
     """None when ``name`` is no envelope's."""
     found = _ENVELOPE.fullmatch(name)
