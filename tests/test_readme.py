@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from pathlib import Path
 
 import pytest
+import typer
 
 import vaultsync as vs
+from vaultsync.cli.app import app
+from vaultsync.testing import memory_vault
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -44,6 +48,29 @@ def test_the_rehearsal_in_the_readme_runs(capsys: pytest.CaptureFixture[str]) ->
     exec(example[: example.index("laptop = ")], names)  # noqa: S102 - the schema that it declares
     exec(block("python", "rehearse(schema"), names)  # noqa: S102
     assert "50 histories" in capsys.readouterr().out
+
+
+def test_the_asyncio_example_runs() -> None:
+    names: dict[str, object] = {}
+    example = block("python", "vs.Vault.create")
+    exec(example[: example.index("laptop = ")], names)  # noqa: S102 - the schema that it declares
+    exec(block("python", "vs.aio"), names)  # noqa: S102
+    schema, follow = names["schema"], names["follow"]
+    assert isinstance(schema, vs.Schema)
+    assert callable(follow)
+    with memory_vault(schema) as vault:
+        assert asyncio.run(follow(vault)) == (vs.EventKind.EDITED, True)
+
+
+def test_the_commands_exist() -> None:
+    """With the options that are named beside them."""
+    shown = block("sh", "vaultsync create")
+    for text in re.findall(r"vaultsync \w+[^\n;#]*", shown):
+        words = text.split()
+        command = typer.main.get_command(app).get_command(None, words[1])  # type: ignore[attr-defined]
+        assert command is not None, text
+        options = {name for parameter in command.params for name in parameter.opts}
+        assert {word for word in words if word.startswith("--")} <= options, text
 
 
 def test_names_in_the_text_exist() -> None:

@@ -197,7 +197,7 @@ def test_exports_that_are_not_there(vault: Shell) -> None:
         (("list", "--schema", "json:x"), "has no 'x'"),
         (("list", "--schema", "json:dumps"), ""),
         (("sync",), "not connected"),
-        (("connect", "ftp://files.example"), "not supported"),
+        (("connect", "ftp://files.example"), "cannot be synced with"),
         (("connect", "http://127.0.0.1:9"), "does not answer"),
         (("connect", "file://elsewhere/x"), "another computer"),
     ],

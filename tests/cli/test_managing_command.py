@@ -1,8 +1,9 @@
-"""``revoke``, ``revoked``, ``password`` and ``recovery``: what a person reads, and what a program does."""
+"""``revoke``, ``revoked``, ``rotate``, ``password`` and ``recovery``: what a person reads, and what a program does."""
 
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 
@@ -42,6 +43,31 @@ def test_by_the_beginning_of_its_id_and_as_json(shared: Shell) -> None:
     phone = next(one for one in shared.json("devices", "ann.vault") if not one["this"])
     made = json.loads(shared("revoke", "ann.vault", phone["id"][:8], "--yes", "--json").stdout)
     assert (made["name"], made["published"], made["late_edits"]) == ("Phone", True, [])
+
+
+def test_removed_in_two_places_at_once(shared: Shell) -> None:
+    """A folder that was parted and put together again: each half removed a device, and has the other one's key."""
+    for name in ("tablet", "watch"):
+        shared("join", f"{name}.vault", "shared", "--device", name.title())
+        shared("sync", f"{name}.vault")
+    for name in ("ann", "phone", "tablet", "watch", "ann"):
+        shared("sync", f"{name}.vault")
+    assert "Nothing to do" in shared("rotate", "ann.vault").stdout
+    shutil.copytree("shared", "before")
+    shared("revoke", "ann.vault", "Phone", "--yes")
+    shutil.move("shared", "half")
+    shutil.move("before", "shared")
+    shared("revoke", "tablet.vault", "Watch", "--yes")
+    shutil.copytree("half", "shared", dirs_exist_ok=True)
+    shared("sync", "tablet.vault")
+    shared("sync", "ann.vault")
+    asked = shared("status", "ann.vault")
+    assert "vaultsync rotate" in asked.stderr
+    assert shared.json("status", "ann.vault")["needs_rotation"]
+    assert "A new key has begun" in shared("rotate", "ann.vault").stdout
+    for name in ("tablet", "ann"):
+        shared("sync", f"{name}.vault")
+        assert not shared.json("status", f"{name}.vault")["needs_rotation"]
 
 
 def test_what_is_wrong_is_said_in_one_sentence(shared: Shell) -> None:

@@ -28,7 +28,7 @@ def test_a_report_reads_well() -> None:
     finding, waiting = Finding(FindingKind.WITHHELD, CHAIN, 2), Waiting(WaitsFor.UPDATE, CHAIN, 3, behind=4)
     report = SyncReport(1, 12, 1, 620, 48_000, 0.31, (waiting,), ("name",), (finding,))
     assert str(report).splitlines() == [
-        "sent 1 envelope (620 B), received 12 (48 kB), 1 entry touched, 0.3 s",
+        "sent 1 envelope (620 B), received 12 envelopes (48 kB), 1 entry touched, 0.3 s",
         f"waiting: {waiting}",
         "set aside: 1 object",
         f"found: {finding}",

@@ -9,7 +9,8 @@ import typer
 
 import vaultsync as vs
 from vaultsync.cli import asking
-from vaultsync.cli.output import heading, iso, line, moment, note, print_json, say, table, warn, working
+from vaultsync.cli.finding import every, short_ids
+from vaultsync.cli.output import heading, iso, line, moment, note, print_json, say, table, told, warn, working
 from vaultsync.cli.session import Json, Session, on_vault
 from vaultsync.errors import UsageError
 from vaultsync.view import words
@@ -18,6 +19,7 @@ __all__ = ["COMMANDS"]
 
 _MOST_LISTED: Final = 50
 _SHORTEST: Final = 4
+_NOT_HEARD: Final = "the remote did not answer: the others hear of it when this device syncs"
 
 _DeviceArgument = Annotated[
     str | None,
@@ -74,8 +76,8 @@ def revoke(
             return
         say(f"“{line(made.name)}” is none of your devices any more.")
         if not made.published:
-            warn("the remote did not answer: the others hear of it when this device syncs")
-        _show(made)
+            warn(_NOT_HEARD)
+        _show(made, vault)
         note("A folder or store that it had access to goes on letting it in there: change that password, too.")
 
 
@@ -105,7 +107,37 @@ def revoked(
             say("No device was removed from this vault.")
         for one in found:
             heading(f"{line(one.name)}{f', removed {moment(one.heard_ms)}' if one.heard_ms else ''}")
-            _show(one)
+            _show(one, vault)
+
+
+@on_vault()
+def rotate(
+    session: Session,
+    code_file: _CodeFile = None,
+    account_password_file: _AccountPassword = None,
+    json: Json = False,
+) -> None:
+    """Begin a new key for the devices there are, when `vaultsync status` asks for it.
+
+    It does after devices were removed in two places at once: each of them may have been given the other one's key.
+    """
+    with session.opened() as vault:
+        if not vault.status.needs_rotation:
+            if json:
+                print_json({"rotated": False, "published": True})
+            else:
+                say("Nothing to do: no removed device has the key that is written with now.")
+            return
+        code = asking.recovery_code(code_file)
+        password = asking.account_password(account_password_file, session.password_file)
+        with working("Beginning a new key"):
+            published = vault.rotate(password=password, code=code)
+        if json:
+            print_json({"rotated": True, "published": published})
+            return
+        say("A new key has begun: no removed device reads what is written from now on.")
+        if not published:
+            warn(_NOT_HEARD)
 
 
 def _device(vault: vs.Vault, wanted: str) -> vs.DeviceInfo:
@@ -132,12 +164,13 @@ def _named(found: tuple[vs.Revocation, ...], wanted: str) -> vs.Revocation:
     return fit[0]
 
 
-def _show(made: vs.Revocation) -> None:
+def _show(made: vs.Revocation, vault: vs.Vault) -> None:
+    short = short_ids(entry.id for entry in every(vault.view()))
     exposed = made.exposed
     if exposed:
         total = sum(len(one.fields) for one in exposed)
         say(f"It could read {words.count(total, 'secret')} that {'is' if total == 1 else 'are'} still in use. Change:")
-        rows = [(line(one.entry.title or "—", 60), line(", ".join(one.fields)), one.entry.id) for one in exposed]
+        rows = [(line(one.entry.title or "—", 60), line(", ".join(one.fields)), short[one.entry.id]) for one in exposed]
         table(("Title", "Secrets", "Id"), rows[:_MOST_LISTED])
         if len(rows) > _MOST_LISTED:
             note(f"{_MOST_LISTED} of {len(rows):,}, the newest: --json lists all of them.")
@@ -148,7 +181,12 @@ def _show(made: vs.Revocation) -> None:
         table(
             ("When", "What", "Entry", "Fields"),
             [
-                (moment(late.revision.time), late.revision.event, late.entry_id, line(", ".join(late.revision.fields)))
+                (
+                    moment(late.revision.time),
+                    late.revision.event,
+                    short.get(late.entry_id, late.entry_id),
+                    line(", ".join(late.revision.fields)),
+                )
                 for late in made.late_edits[:_MOST_LISTED]
             ],
         )
@@ -221,7 +259,9 @@ def password(
                 }
             )
         else:
-            say(str(done))
+            told(str(done))
+            if not done.account:
+                note(f"With the code: vaultsync password {session.path} --account")
             if done.recovery_code is not None:
                 _show_code(done.recovery_code)
         if done.recovery_code is not None:
@@ -264,6 +304,7 @@ def _show_code(code: str) -> None:
 COMMANDS: Final[dict[str, Callable[..., None]]] = {
     "revoke": revoke,
     "revoked": revoked,
+    "rotate": rotate,
     "password": password,
     "recovery": recovery,
 }

@@ -14,7 +14,7 @@ import typer
 import vaultsync as vs
 from vaultsync.cli import asking
 from vaultsync.cli.output import heading, line, note, say, warn, working
-from vaultsync.cli.session import Session, on_vault
+from vaultsync.cli.session import Session, on_vault, sync_quietly
 from vaultsync.errors import ExtraMissing, PairingFailed, RemoteUnavailable, StoreFailed, UsageError
 
 __all__ = ["COMMANDS", "InvitationOption", "join_invited"]
@@ -73,6 +73,7 @@ def invite(
             stage = _until(pairing, vs.PairingStage.DONE, seconds=PATIENCE)
         if stage is vs.PairingStage.DONE:
             say(f"“{line(pairing.device)}” has everything now.")
+            sync_quietly(vault)  # what it says of itself, so that lists of devices know it
         else:
             say(f"“{line(pairing.device)}” is let in; it did not say yet that it has everything.")
 

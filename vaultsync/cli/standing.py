@@ -117,7 +117,9 @@ def _to_look_at(now: vs.SyncStatus, late: dict[str, int]) -> list[str]:
     if now.quarantined:
         found.append(f"{words.count(now.quarantined, 'object')} from the remote were refused: not of your devices")
     if now.needs_rotation:
-        found.append("devices were removed in two places at once: `vaultsync recovery` makes sure that none reads on")
+        found.append(
+            "devices were removed in two places at once: `vaultsync rotate` makes sure that none of them reads on"
+        )
     found += [
         f"{words.count(count, 'edit')} of “{line(name)}” arrived after it was removed: `vaultsync revoked` lists them"
         for name, count in late.items()

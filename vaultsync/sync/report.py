@@ -162,8 +162,8 @@ class SyncReport:
     def __str__(self) -> str:
         if self.sent or self.received or self.checkpoints:
             parts = [
-                f"sent {_counted(self.sent, 'envelope')} ({_size(self.bytes_sent)}), "
-                f"received {self.received} ({_size(self.bytes_received)}), "
+                f"sent {_envelopes(self.sent, self.bytes_sent)}, "
+                f"received {_envelopes(self.received, self.bytes_received)}, "
                 f"{_counted(self.entries, 'entry', 'entries')} touched, {self.seconds:.1f} s"
             ]
         else:
@@ -181,6 +181,10 @@ class SyncReport:
 
 def _counted(count: int, one: str, many: str | None = None) -> str:
     return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def _envelopes(count: int, size: int) -> str:
+    return f"{_counted(count, 'envelope')} ({_size(size)})" if count else "nothing"
 
 
 def _size(count: int) -> str:
