@@ -109,6 +109,32 @@ JOIN = Form(
     {"first": "g~0", "last": "f~0"},
     {1: {"g": "first", "f": "last"}, 2: {"g": "name", "f": "name"}, 3: {"g": "called", "f": "called"}},
 )
+OVER = Form(
+    "split over a join",
+    (
+        EntryType(
+            "p",
+            fields=[
+                *fields("first", "last", until=2),
+                *fields("name", since=2, until=3),
+                *fields("called", since=3, until=4),
+                *fields("title", "given", "middle", "family", since=4),
+            ],
+            lenses=[
+                vs.join(["first", "last"], "name", sep=" ", since=2),
+                vs.rename("name", "called", since=3),
+                vs.split("called", ["title", "given", "middle", "family"], since=4),
+            ],
+        ),
+    ),
+    {"first": "s~0", "last": "g~0 m~0 f~0"},
+    {
+        1: {"s": "first", "g": "last", "m": "last", "f": "last"},
+        2: {"s": "name", "g": "name", "m": "name", "f": "name"},
+        3: {"s": "called", "g": "called", "m": "called", "f": "called"},
+        4: {"s": "title", "g": "given", "m": "middle", "f": "family"},
+    },
+)
 ALIAS = Form(
     "alias",
     (
@@ -205,7 +231,7 @@ SLOT = Form(
     {2: "emails", 3: "addresses"},
     mirrored=False,
 )
-FORMS = {form.name: form for form in (SPLIT, JOIN, ALIAS, TAGS, MAPPED, TEXTTAGS, TEXTITEMS, SLOT)}
+FORMS = {form.name: form for form in (SPLIT, JOIN, OVER, ALIAS, TAGS, MAPPED, TEXTTAGS, TEXTITEMS, SLOT)}
 
 
 def conversion(keep_ab: bool, keep_bc: bool) -> Form:
@@ -243,7 +269,7 @@ def conversion(keep_ab: bool, keep_bc: bool) -> Form:
 
 
 # ---- words ------------------------------------------------------------------------------------------------------
-_ORDER = "gmfupnosxt"
+_ORDER = "sgmfupnoxt"
 
 
 def words(values: Mapping[str, Any]) -> list[str]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -45,6 +45,10 @@ class Lens:
     put: Callable[[Cells, Cells], Cells]
     back: Callable[[Cells], Cells]
     lower: Callable[[Cells, Cells], Cells]
+    parted: bool = False  # of several older fields, with a mirror on it: each of them has a digest of its own
+
+    def part(self, old: str) -> str:
+        return f"$lens/{self.new[0]}/{old}"
 
 
 def lensed(lens: Declared, schema: Schema) -> Lens:
@@ -135,8 +139,12 @@ def same(a: Cells, b: Cells) -> bool:
 
 
 def digest(lens: Lens, cells: Cells) -> str:
+    return digest_of(lens.old, cells)
+
+
+def digest_of(names: Iterable[str], cells: Cells) -> str:
     values = plain(cells)
-    text = json.dumps([values.get(name) for name in lens.old], separators=(",", ":"), ensure_ascii=False)
+    text = json.dumps([values.get(name) for name in names], separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
@@ -214,7 +222,19 @@ def chain(raw: Raw, schema: Schema, face: str) -> tuple[list[Lens], list[EntryTy
                 steps.append(lensed(lens, schema))
         if i + 1 < len(line):
             steps += [lensed(lens, schema) for lens in kind.converts.lenses]
-    return steps, line
+    return [replace(lens, parted=parted(lens, steps[i + 1 :])) for i, lens in enumerate(steps)], line
+
+
+def parted(lens: Lens, above: list[Lens]) -> bool:
+    if lens.form != "mirror" or len(lens.old) == 1:
+        return False
+    made = set(lens.new)
+    for each in above:
+        if made & set(each.old):
+            if each.form == "mirror":
+                return True
+            made |= set(each.new)
+    return False
 
 
 def climb(raw: Raw, schema: Schema, face: str) -> tuple[list[Lens], list[Cells], set[str]]:
@@ -262,7 +282,10 @@ def overlay_nulls(under: Cells, over: Cells) -> Cells:
 
 def fresh(lens: Lens, old: Cells, raw: Raw) -> bool:
     mark = Mark.read(raw, lens)
-    return mark is not None and mark.of == digest(lens, old)
+    if mark is None:
+        return False
+    won_in_parts = lens.parted and all(raw.get(lens.part(name)) == digest_of([name], old) for name in lens.old)
+    return mark.of == digest(lens, old) or won_in_parts
 
 
 def show(lens: Lens, old: Cells, raw: Raw) -> Cells:
@@ -329,6 +352,9 @@ def settle(raw: Raw, steps: list[Lens], levels: list[Cells], top: int, want: Cel
                 paired.add(below.old[0])
         mark = Mark(digest(lens, low), not same(base, after), lens.new, rest)
         emit(f"$lens/{lens.new[0]}", str(mark), "$" + lens.old[0])
+        for name in lens.old if lens.parted else ():  # written with the field; one that is of another value goes
+            key, of, changed = lens.part(name), digest_of([name], low), only(low, {name}) != only(old, {name})
+            emit(key, of if changed or raw.get(key) == of else GONE, key)
         want |= low
     for key in sorted(levels[0] | want):
         if key not in want or differs(levels[0], key, want[key]):
@@ -340,12 +366,15 @@ def settle(raw: Raw, steps: list[Lens], levels: list[Cells], top: int, want: Cel
         if lens.form != "mirror":
             continue
         order |= groups.pop("$" + lens.old[0], {})
-        stored = list(lens.old)  # under which names the older value is stored: aliases and slots hand it on
-        for below in reversed(steps[:i]):
-            if below.form != "mirror" and below.new[0] in stored:
-                stored.append(below.old[0])
-        for name in stored:
-            order |= groups.pop(name, {})
+        for some in [[name] for name in lens.old if lens.parted] + [list(lens.old)]:
+            stored = list(some)  # under which names the older value is stored: aliases and slots hand it on
+            for below in reversed(steps[:i]):
+                if below.form != "mirror" and below.new[0] in stored:
+                    stored.append(below.old[0])
+            if lens.parted and len(some) == 1:
+                order |= groups.pop(lens.part(some[0]), {})
+            for name in stored:
+                order |= groups.pop(name, {})
     for name in sorted(groups):
         order |= groups[name]
     return order
@@ -468,7 +497,7 @@ def decide(raw: Raw, schema: Schema) -> Decision:
     if face:
         own = {f.name for t in lineage(raw, schema, face) for f in t.fields if schema.here(f)}
         broken = climb(raw, schema, face)[2]
-    marks = [Mark.parse(v) for k, v in raw.items() if k.startswith("$lens/")]
+    marks = [Mark.parse(v) for k, v in raw.items() if k.startswith("$lens/") and k.count("/") == 1]
     unknown = {owner(k) for k, v in raw.items() if k[0] != "$" and part(k)[1] != "@" and v is not None} - own
     unknown |= {owner(c) for mark in marks for c in mark.rest} - own
     covered = {n for mark in marks if not mark.lossy for n in mark.fields}

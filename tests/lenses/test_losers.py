@@ -270,6 +270,73 @@ def test_a_part_that_was_cleared_does_not_come_back_through_a_chain(ranks: tuple
     assert older.entry["first"] == desktop.entry["given"]
 
 
+def over_a_join() -> Schema:
+    """``first`` and ``last`` became ``name``, that ``called``, and that became three fields."""
+    made = [
+        *fields("first", "last", until=2), *fields("name", since=2, until=3), *fields("called", since=3, until=4),
+        *fields("title", "given", "family", since=4),
+    ]  # fmt: skip
+    lenses = [
+        vs.join(["first", "last"], "name", sep=", ", since=2),
+        vs.rename("name", "called", since=3),
+        vs.split("called", ["title", "given", "family"], since=4),
+    ]
+    return Schema("over", version=4, platform="linux", types=[EntryType("t", fields=made, lenses=lenses)])
+
+
+@pytest.mark.parametrize("ahead", [0, 1, 2, 3])
+@pytest.mark.parametrize("maker", [2, 4])
+@pytest.mark.parametrize("ranks", [(1, 2), (2, 1)])
+def test_what_two_devices_replaced_does_not_come_back_over_a_join(ranks: Any, maker: int, ahead: int) -> None:
+    """One changes both fields of the join, the other one of them: of the two fields each may have won one. Also where
+    one of them counts further, so that their operations do not win or lose in one piece."""
+    schema = over_a_join()
+    start = Device(schema.at(maker), 99)
+    values = {"name": "dr, ann lee"} if maker == 2 else {"title": "dr,", "given": "ann", "family": "lee"}
+    options = {"incarnation": start.incarnation, "now_ms": 1, "new_id": start.new_id}
+    start.commit(plan_add(start.schema, "t", values, **options))  # type: ignore[arg-type]
+    desktop, laptop = (Device(schema, rank, start.engine.changes()) for rank in ranks)
+    for i in range(ahead):
+        desktop.commit({"$edited/" + desktop.incarnation: i + 1})
+    desktop.write(title="kiwi")
+    laptop.write(given="pear")
+    meet(desktop, laptop)
+    for device in (desktop, laptop):
+        assert dict(device.entry.fields) == {"title": "kiwi", "given": "pear", "family": "lee"}
+        older = evaluate(ENTRY, device.raw, schema.at(3), Context())
+        assert older["called"] == "kiwi pear lee"
+
+
+def test_an_older_device_that_sets_a_value_back_is_heard_over_a_join() -> None:
+    """The digest of one older field says nothing once another device has written beside it."""
+    (newest,) = people(over_a_join(), (4,), (1,), title="dr,", given="ann", family="lee")
+    oldest = Device(over_a_join().at(1), 2, newest.engine.changes())
+    assert dict(oldest.entry.fields) == {"first": "dr", "last": "ann lee"}
+    oldest.write(first="prof")
+    meet(newest, oldest)
+    newest.write(family="kim")
+    meet(newest, oldest)
+    oldest.write(first="dr")  # as it was when the newest version last wrote it
+    meet(newest, oldest)
+    assert newest.entry["title"] == "dr,"
+    assert dict(oldest.entry.fields) == {"first": "dr", "last": "ann kim"}
+
+
+def test_digests_of_older_fields_stand_before_them() -> None:
+    (newest,) = people(over_a_join(), (4,), (1,), title="dr,", given="ann", family="lee")
+    ops = newest.write(title="prof,", given="bea")
+    told = [key for key in ops if not key.startswith(("$edited", "$schema"))]
+    assert told == [
+        "title", "given", "$lens/title", "name", "$lens/name", "$lens/name/first", "first", "$lens/name/last", "last",
+    ]  # fmt: skip
+    ops = newest.write(family="kim")
+    assert "$lens/name/first" not in ops, "what a change does not write, it does not claim"
+    older = Device(over_a_join().at(3), 2, newest.engine.changes())
+    ops = older.write(called="a, b")
+    assert "$lens/name" in ops
+    assert not [key for key in ops if key.startswith("$lens/name/")], "in version 3 nothing stands on the join"
+
+
 @pytest.mark.parametrize("form", ["alias", "slot"])
 def test_a_mark_stands_directly_before_what_it_speaks_of(form: str) -> None:
     """Also where an alias or a slot below stores the older value under another name."""

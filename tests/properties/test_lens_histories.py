@@ -254,14 +254,7 @@ def test_a_loser_under_what_a_conversion_left_behind_is_listed() -> None:
     rehearse_timeline(1953, 5)
 
 
-# ---- known ------------------------------------------------------------------------------------------------------
-@pytest.mark.xfail(
-    strict=True,
-    raises=TimelineFailed,
-    reason="an older value of several fields is not won as one: what a change leaves as it was, it does not write",
-)
 def test_a_split_over_a_join() -> None:
     """Two devices edit different parts at the same time. One changes both fields of the join, the other one of them:
-    the first field is then one device's and the second the other's, which neither mark knows, and a part that was
-    replaced comes back."""
+    the first field is then one device's and the second the other's, and no part that was replaced comes back."""
     rehearse_timeline(1087, 5)

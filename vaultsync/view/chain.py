@@ -25,7 +25,7 @@ from vaultsync.schema.kinds import OLD, ScalarKind
 from vaultsync.schema.lenses import Lens
 from vaultsync.schema.spelling import checked, digest, read, respell, spell, turnable
 from vaultsync.schema.types import EntryType, Field, Schema
-from vaultsync.view.marks import Mark, mark_key
+from vaultsync.view.marks import Mark, mark_key, part_key
 
 __all__ = ["Broken", "Cells", "Climb", "Step", "climb", "holding", "make_steps", "only", "stored_cells"]
 
@@ -44,7 +44,7 @@ class Broken(Exception):
 class Step:
     """One lens of a chain, with the fields at its ends."""
 
-    __slots__ = ("_plain_news", "_plain_olds", "fallible", "lens", "mark", "mirrored", "news", "olds")
+    __slots__ = ("_plain_news", "_plain_olds", "fallible", "lens", "mark", "mirrored", "news", "olds", "parts")
 
     def __init__(self, lens: Lens, olds: Iterable[Field], news: Iterable[Field]) -> None:
         self.lens = lens
@@ -54,6 +54,8 @@ class Step:
         self.fallible = self.mirrored or lens.each is not None
         """Whether it calls functions that are not ours."""
         self.mark = mark_key(lens.new[0])
+        self.parts: tuple[str, ...] = ()
+        """Where the digest of each older field stands; only of several, and where another mirror stands on this one."""
         self._plain_olds = all(isinstance(field.kind, ScalarKind) for field in self.olds)
         self._plain_news = all(isinstance(field.kind, ScalarKind) for field in self.news)
 
@@ -103,6 +105,15 @@ class Step:
     def old_values(self, cells: Mapping[str, Scalar]) -> dict[str, Any]:
         """What a person sees of the older fields."""
         return read(self.olds, cells)
+
+    def part_digests(self, old: Mapping[str, Any]) -> tuple[str, ...]:
+        """The digests that stand at ``parts``."""
+        return tuple(digest((field,), old) for field in self.olds) if self.parts else ()
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """Every key that says what the newer cells were written with; none unless it is a mirror."""
+        return (self.mark, *self.parts) if self.mirrored else ()
 
     def new_values(self, cells: Mapping[str, Scalar]) -> dict[str, Any]:
         """What a person sees of the newer fields."""
@@ -180,13 +191,27 @@ def make_steps(schema: Schema, line: tuple[EntryType, ...]) -> tuple[Step, ...]:
         if i + 1 < len(line) and kind.converts is not None:
             for lens in kind.converts.lenses:
                 add(lens, kind, line[i + 1])
+    for i, step in enumerate(steps):
+        if step.mirrored and len(step.olds) > 1 and _is_stood_on(step, steps[i + 1 :]):
+            step.parts = tuple(part_key(step.lens.new[0], name) for name in step.lens.old)
     return tuple(steps)
 
 
-def holding(step: Step, below: Sequence[Step]) -> list[str]:
-    """The fields under whose names the older fields of a mirror are stored: aliases and slots below it hand them on,
-    another mirror stores them itself."""
-    found = list(step.lens.old)
+def _is_stood_on(step: Step, above: Sequence[Step]) -> bool:
+    """Whether another mirror makes something of what this one gives, be it through aliases and slots."""
+    names = set(step.lens.new)
+    for each in above:
+        if not names.isdisjoint(each.lens.old):
+            if each.mirrored:
+                return True
+            names.update(each.lens.new)
+    return False
+
+
+def holding(step: Step, below: Sequence[Step], old: str | None = None) -> list[str]:
+    """The fields under whose names the older fields of a mirror, or one of them, are stored: aliases and slots below it
+    hand them on, another mirror stores them itself."""
+    found = list(step.lens.old) if old is None else [old]
     for each in reversed(below):
         if not each.mirrored and each.lens.new[0] in found:
             found.append(each.lens.old[0])
@@ -244,7 +269,7 @@ def show(step: Step, old: Cells, stored: Cells, raw: Raw) -> Cells:
             above[slot] = old[lens.old[0]]
         return above
     values = step.old_values(old)
-    mark = Mark.parse(raw.get(step.mark))
+    mark = Mark.read(raw, step.mark, step.parts)
     new = merged(step, values, stored, mark)
     shown = step.new_values(new)
     if step.back(shown) == values or is_fresh(step, values, mark):
@@ -272,8 +297,13 @@ def rest_of(step: Step, mark: Mark | None) -> Cells:
 
 
 def is_fresh(step: Step, old: Mapping[str, Any], mark: Mark | None) -> bool:
-    """Whether nobody without the lens has written the older value since the newer one was written."""
-    return mark is not None and mark.digest == digest(step.olds, old)
+    """Whether nobody without the lens has written the older value since the newer one was written.
+
+    Under another mirror that is asked of each older field: of two concurrent edits each may have won one of them.
+    """
+    if mark is None:
+        return False
+    return mark.digest == digest(step.olds, old) or (bool(mark.parts) and mark.parts == step.part_digests(old))
 
 
 # ---- cells ------------------------------------------------------------------------------------------------------

@@ -149,7 +149,7 @@ class Shape:
         for step in reversed(self.steps):
             if not wanted.isdisjoint(step.lens.new):
                 wanted.update(step.lens.old)
-                found += [*([step.mark] if step.mirrored else []), *step.lens.old]
+                found += [*step.marks, *step.lens.old]
         return tuple(found)
 
 

@@ -96,7 +96,7 @@ def _family(shape: Shape, key: str, beside: Raw) -> Cells:
     for step in (*shape.steps, *reversed(shape.steps)):
         ends = {*step.lens.old, *step.lens.new}
         if not wanted.isdisjoint(ends):
-            wanted |= ends | ({step.mark} if step.mirrored else set())
+            wanted |= ends.union(step.marks)
     return {each: value for each, value in beside.items() if (each if each.startswith("$") else owner(each)) in wanted}
 
 

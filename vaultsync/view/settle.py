@@ -5,7 +5,9 @@ on the element that is in it and stores the others. A mirror stores the cells th
 the older value would not give into its mark, and hands on ``back`` of the newer value.
 
 The order of the operations is fixed, and every mark stands directly before the older cells that it belongs to:
-operations that are adjacent in one change win or lose against a concurrent change together.
+operations that are adjacent in one change win or lose against a concurrent change together. A change does not write
+what it leaves as it was, though: where a mirror stands on one of several older fields, each of these has its digest
+directly before it, too.
 """
 
 from __future__ import annotations
@@ -112,11 +114,19 @@ class _Settling:
         if len(mark.encode()) > MAX_VALUE_BYTES:
             raise Broken(step)
         self.emit(step.mark, mark, _beside(step))
-        return {
-            key: value
-            for field in step.olds
-            for key, value in respell(field.kind, field.name, only(old, (field.name,)), low.get(field.name)).items()
-        }
+        lower: Cells = {}
+        for i, field in enumerate(step.olds):
+            have = only(old, (field.name,))
+            made = respell(field.kind, field.name, have, low.get(field.name))
+            lower |= made
+            if step.parts:
+                self.part(step.parts[i], digest((field,), low), written=made != have)
+        return lower
+
+    def part(self, key: str, value: str, *, written: bool) -> None:
+        """The digest of one older field is written with it. Otherwise one that is of another value goes: it would be
+        believed once an older device happens to write that value again. A deletion loses to a concurrent edit of it."""
+        self.emit(key, value if written or self.raw.get(key) == value else GONE, key)
 
     def ordered(self) -> Ops:
         """From the newest lens down: its newer cells, its mark, and directly after it the cells that hold the older
@@ -128,6 +138,9 @@ class _Settling:
                 order |= self.groups.pop(name, {})
             if step.mirrored:
                 order |= self.groups.pop(_beside(step), {})
+                for part, old in zip(step.parts, step.lens.old, strict=False):
+                    for name in (part, *holding(step, steps[:i], old)):
+                        order |= self.groups.pop(name, {})
                 for name in holding(step, steps[:i]):
                     order |= self.groups.pop(name, {})
         for name in sorted(self.groups):

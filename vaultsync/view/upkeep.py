@@ -101,7 +101,7 @@ def _repair(raw: Raw, schema: Schema, judgement: Judgement) -> Ops:
 
 def _is_off(step: Step, climbed: Climb, i: int, raw: Raw) -> bool:
     """Whether a mirror has to be written again. Not when its lens answers differently to the same question."""
-    mark = Mark.parse(raw.get(step.mark))
+    mark = Mark.read(raw, step.mark, step.parts)
     if not only(climbed.stored, step.lens.new) and not rest_of(step, mark):
         return False  # nobody stored anything newer
     old = step.old_values(only(climbed.levels[i], step.lens.old))
