@@ -161,6 +161,12 @@ def _grant(seed: bytes, owner: bytes, n: int, member: bytes) -> str:
     return base.granting(key.sign, key.public, member).grants[0].signature.hex()
 
 
+def _handover(former: bytes, successor: bytes, number: int, members: list[str]) -> str:
+    old, new = DeviceKeys.from_bytes(former).access, DeviceKeys.from_bytes(successor).access
+    bucket = bytes.fromhex(_bucket(old.public))
+    return roster_entry.hand_over(old, new, bucket, number, map(bytes.fromhex, members)).hex()
+
+
 def _request(seed: bytes, nonce: bytes, counter: int, body: bytes, line: list[str]) -> str:
     method, host, target = line
     parts = signing.request_parts(nonce, counter, hashlib.sha256(body).digest(), method, host, target)
@@ -215,6 +221,7 @@ CALLS: dict[str, Callable[..., Any]] = {
     "bucket": _bucket,
     "relay edit": _edit,
     "relay grant": _grant,
+    "relay handover": _handover,
     "relay request": _request,
 }
 TEXT = {"table", "password", "text", "code", "name", "drawn"}
@@ -543,6 +550,8 @@ def relays() -> Iterator[Vector]:
     yield _vector("a later list", "relay edit", seed=recovery.to_bytes(), n=3, members=later)
     given = {"seed": laptop.to_bytes(), "owner": owner, "n": 3, "member": phone.access.public}
     yield _vector("a member lets another in", "relay grant", **given)
+    handed = {"former": recovery.to_bytes(), "successor": device("recovery 2").to_bytes(), "number": 1}
+    yield _vector("a renewal hands the bucket over", "relay handover", **handed, members=later)
     asked = {"nonce": Seeded("vector nonce")(40), "counter": 7, "body": b"sealed bytes"}
     line = ["PUT", "relay.example:8443", f"/v1/{signing.bucket_of(owner).hex()}/objects/a/1"]
     yield _vector("a request", "relay request", seed=phone.to_bytes(), **asked, line=line)

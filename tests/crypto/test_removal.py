@@ -157,7 +157,10 @@ def test_a_renewed_recovery_identity_loses_all_power() -> None:
 @pytest.mark.parametrize("author", [W.laptop, W.phone, STRANGER], ids=["founder", "member", "stranger"])
 def test_only_the_recovery_identity_removes_rotates_and_renews(author: DeviceKeys) -> None:
     epoch = new_epoch(W.recovery, author)
-    renewal = (author.public.to_bytes(), prove_renewal(author, R3.vault_id, author.public.id), *new_epoch(author))
+    renewal = (
+        *(author.public.to_bytes(), prove_renewal(author, R3.vault_id, author.public.id), bytes(128)),
+        *new_epoch(author),
+    )
     for op, subject in (
         (Op.REMOVE, ((TABLET.public.id,), (), *epoch)),
         (Op.ROTATE, epoch),
@@ -205,7 +208,7 @@ def test_new_epoch_that_is_old_unlinked_or_kept_from_its_keeper() -> None:
 def test_renewal_without_possession_or_to_somebody_who_is_there() -> None:
     def renewal(successor: DeviceKeys, proof: bytes) -> bytes:
         epoch = new_epoch(successor, W.laptop, W.phone, TABLET)
-        return written(Op.RENEW, W.recovery, (successor.public.to_bytes(), proof, *epoch))
+        return written(Op.RENEW, W.recovery, (successor.public.to_bytes(), proof, bytes(128), *epoch))
 
     old = W.recovery.public.id
     good = prove_renewal(NEW_RECOVERY, R3.vault_id, old)
@@ -221,7 +224,7 @@ def test_renewal_without_possession_or_to_somebody_who_is_there() -> None:
         entry = renewal(there, prove_renewal(there, R3.vault_id, old))
         assert isinstance(reason(entry), MalformedRoster)
     weak = b"\1" + bytes(31) + NEW_RECOVERY.public.to_bytes()[32:]
-    entry = written(Op.RENEW, W.recovery, (weak, good, *new_epoch(W.laptop)))
+    entry = written(Op.RENEW, W.recovery, (weak, good, bytes(128), *new_epoch(W.laptop)))
     assert isinstance(reason(entry), WeakKey)
 
 

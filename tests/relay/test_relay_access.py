@@ -65,8 +65,61 @@ def test_the_higher_edit_stands_and_grants_end_with_theirs() -> None:
         two.merged(Access.read(BUCKET, other.to_json()))
 
 
+def handed(members: list[DeviceKeys], *to: DeviceKeys, first: DeviceKeys = OWNER, n: int = 0) -> Membership:
+    """The list of the last of ``to``, after handovers from one to the next."""
+    made, holder = [], first
+    for number, one in enumerate(to, 1):
+        parts = BUCKET, number.to_bytes(8, "big"), one.public.sign
+        made.append(signing.Handover(one.public.sign, holder.sign("relay-handover", *parts)))
+        holder = one
+    keys = [one.public.sign for one in members]
+    return Membership.edit(holder.sign, OWNER.public.sign, n, keys, tuple(made))
+
+
+def test_after_a_handover_the_former_owner_has_no_say() -> None:
+    """Whatever number the former owner counts up to, and whatever is granted on one of the older lists."""
+    phone, tablet, successor, thief = OTHERS[:4]
+    old = Membership.edit(OWNER.sign, OWNER.public.sign, 2**53 - 1, [phone.public.sign, tablet.public.sign])
+    new = handed([tablet], successor)
+    one, two = Access.read(BUCKET, old.to_json()), Access.read(BUCKET, new.to_json())
+    assert one.merged(two) == two == two.merged(one)
+    assert two.members == {successor.public.sign, tablet.public.sign}
+    assert two.holder == successor.public.sign
+    for by in (OWNER, tablet):  # the former owner lets nobody in, nor does what a member signed for the older list
+        bent = old.granting(by.sign, by.public.sign, thief.public.sign).grants
+        said = [{name: getattr(one, name).hex() for name in ("member", "by", "signature")} for one in bent]
+        carried = json.loads(new.to_json()) | {"grants": said}
+        try:
+            assert thief.public.sign not in Access.read(BUCKET, json.dumps(carried).encode()).members
+        except AccessError as error:
+            assert error.code == "signature"  # noqa: PT017
+    forged = Membership.edit(OWNER.sign, OWNER.public.sign, 9, [thief.public.sign], new.handovers)
+    with pytest.raises(AccessError):
+        Access.read(BUCKET, forged.to_json())
+    again = handed([phone], successor, OTHERS[4])
+    assert two.merged(Access.read(BUCKET, again.to_json())).holder == OTHERS[4].public.sign
+
+
+def test_handovers_beside_each_other_and_circles() -> None:
+    honest, thief = (Access.read(BUCKET, handed([], *to).to_json()) for to in (OTHERS[:1], OTHERS[1:4]))
+    for one, other in ((honest, thief), (thief, honest)):  # a longer line does not make it better
+        with pytest.raises(AccessError) as refused:
+            one.merged(other)
+        assert refused.value.code == "rival"
+    for line in ([OTHERS[0], OWNER], [OWNER], [OTHERS[0], OTHERS[1], OTHERS[0]]):
+        with pytest.raises(AccessError):
+            Access.read(BUCKET, handed([], *line).to_json())
+    for to in ([OTHERS[0]], [OTHERS[0], OTHERS[1]]):  # by somebody who never had it
+        with pytest.raises(AccessError):
+            Access.read(BUCKET, handed([], *to, first=OTHERS[5]).to_json())
+    said = json.loads(handed([], OTHERS[0], OTHERS[1]).to_json())
+    said["handovers"].reverse()
+    with pytest.raises(AccessError):
+        Access.read(BUCKET, json.dumps(said).encode())
+
+
 def test_every_changed_byte_of_a_statement_is_noticed() -> None:
-    made = Membership.edit(OWNER.sign, OWNER.public.sign, 1, [OTHERS[0].public.sign])
+    made = handed([OTHERS[0]], OTHERS[2], n=1)
     made = made.granting(OTHERS[0].sign, OTHERS[0].public.sign, OTHERS[1].public.sign)
     good = made.to_json()
     before = Access.read(BUCKET, good).members
@@ -80,7 +133,8 @@ def test_every_changed_byte_of_a_statement_is_noticed() -> None:
 
 @given(st.binary(max_size=200) | st.recursive(
     st.none() | st.integers() | st.text(max_size=5), lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(st.sampled_from(["owner", "n", "members", "signature", "grants"]), inner), max_leaves=8,
+    | st.dictionaries(st.sampled_from(["owner", "n", "members", "signature", "grants", "handovers"]), inner),
+    max_leaves=8,
 ).map(lambda value: json.dumps(value).encode()))  # fmt: skip
 def test_any_bytes_are_refused_with_one_error(data: bytes) -> None:
     with pytest.raises(AccessError):

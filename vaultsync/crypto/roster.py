@@ -16,7 +16,7 @@ from vaultsync import limits
 from vaultsync.crypto import primitives as p
 from vaultsync.crypto.epochs import Epoch, grant, link, linked, open_grant, reachable
 from vaultsync.crypto.keys import Chain, DeviceKeys, DevicePublic, EpochKey
-from vaultsync.crypto.roster_entry import Claim, Entry, Op, build, context_of, entry_hash, prove_renewal
+from vaultsync.crypto.roster_entry import Claim, Entry, Op, build, context_of, entry_hash, hand_over, prove_renewal
 from vaultsync.crypto.roster_log import RosterLog
 from vaultsync.crypto.roster_view import Member, RevokedChain, View, derive, marks_of, past
 from vaultsync.errors import BadSeal, UnknownChain, UpdateRequired, UsageError
@@ -149,11 +149,14 @@ class Roster(RosterLog):
         rest = [member.public for member in self.members.values() if not member.recovery]
         epoch, grants = self._begin_epoch(author, base, [*rest, successor.public], entropy)
         proof = prove_renewal(successor, self.vault_id, author.public.id)
-        return self._write(Op.RENEW, author, base, (successor.public.to_bytes(), proof, epoch, grants))
+        to = {member.id: member.public.access for member in self.members.values() if not member.recovery}
+        members = [to[recipient] for _, recipient, _ in grants if recipient in to]
+        handover = hand_over(author.access, successor.access, self.bucket, 1 + len(self.renewals), members)
+        return self._write(Op.RENEW, author, base, (successor.public.to_bytes(), proof, handover, epoch, grants))
 
     def _begin_epoch(
         self, author: DeviceKeys, base: tuple[bytes, ...], to: Iterable[DevicePublic], entropy: p.Entropy
-    ) -> tuple[object, object]:
+    ) -> tuple[object, tuple[tuple[bytes, bytes, bytes], ...]]:
         if author.public.id != self.recovery.id:
             raise UsageError(
                 "only the vault's recovery identity does this: it takes the password and the recovery code"
@@ -203,6 +206,19 @@ class Roster(RosterLog):
     def founding(self) -> Entry:
         """The first entry: the recovery identity and the device that the vault began with."""
         return next(entry for entry in self.log if entry.op == Op.CREATE)
+
+    @property
+    def bucket(self) -> bytes:
+        """The vault's bucket on relays, 32 bytes: of the recovery identity it began with, and the same for good."""
+        founder = self.founding.recovery
+        if founder is None:  # pragma: no cover - a first entry without one is refused
+            raise UsageError("the first entry of the roster names no recovery identity")
+        return p.sha256("relay-bucket", founder.access)
+
+    @property
+    def renewals(self) -> tuple[Entry, ...]:
+        """Those that led from the first recovery identity to the one that counts now."""
+        return tuple(self._known[name] for name in self._found().effects.won)
 
     @property
     def recovery(self) -> Member:

@@ -10,7 +10,8 @@
     4 remove   subject = [removed [id 16, ...], pins, epoch, grants]      author = the recovery identity
     5 rotate   subject = [epoch, grants]                                  author = the recovery identity
     6 ack      subject = [marks]                                          author = any device
-    7 renew    subject = [public 1280, proof 64, epoch, grants]           author = the recovery identity that goes
+    7 renew    subject = [public 1280, proof 64, handover 128, epoch, grants]
+                                                                          author = the recovery identity that goes
     9 grant    subject = [grants]                                         author = any member
     8 is reserved; any other op is of a later version. Author and signature stand in the same place in all, so that
       they can be believed before they are understood.
@@ -26,6 +27,7 @@ Who may do what is decided in :mod:`~vaultsync.crypto.roster_rules`, not here.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum
 from itertools import pairwise
@@ -35,7 +37,7 @@ from vaultsync import limits
 from vaultsync.crypto import packing
 from vaultsync.crypto import primitives as p
 from vaultsync.crypto.epochs import EPOCH, GRANTS, Epoch, Grant, Link
-from vaultsync.crypto.keys import PUBLIC_BYTES, Chain, DeviceKeys, DevicePublic
+from vaultsync.crypto.keys import PUBLIC_BYTES, AccessKey, Chain, DeviceKeys, DevicePublic
 from vaultsync.crypto.packing import many, octets, row, uint
 from vaultsync.errors import BadSeal, BadSignature, MalformedRoster, UpdateRequired
 
@@ -48,6 +50,7 @@ __all__ = [
     "context_of",
     "decode",
     "entry_hash",
+    "hand_over",
     "open_entry",
     "prove_renewal",
     "seal_entry",
@@ -81,7 +84,7 @@ _SUBJECTS: Final[dict[int, packing.Check]] = {
     Op.REMOVE: row(many(octets(16), limits.MAX_REMOVED, least=1), _MARKS, EPOCH, GRANTS),
     Op.ROTATE: row(EPOCH, GRANTS),
     Op.ACK: row(_MARKS),
-    Op.RENEW: row(octets(PUBLIC_BYTES), octets(p.SIGNATURE), EPOCH, GRANTS),
+    Op.RENEW: row(octets(PUBLIC_BYTES), octets(p.SIGNATURE), octets(2 * p.SIGNATURE), EPOCH, GRANTS),
     Op.GRANT: row(GRANTS),
 }
 _FRAME: Final = row(
@@ -134,7 +137,7 @@ class Claim(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry, its own form checked. What of the last eight is set follows from ``op``; nothing for a later one.
+    """One entry, its own form checked. What of the last nine is set follows from ``op``; nothing for a later one.
 
     ``marks`` are a removal's pins, or what an ack says was applied.
     """
@@ -153,6 +156,8 @@ class Entry:
     removed: tuple[bytes, ...] = ()
     marks: tuple[Mark, ...] = ()
     proof: bytes = field(default=b"", repr=False)
+    handover: bytes = field(default=b"", repr=False)
+    """Two signatures for relays, which check them: see :func:`hand_over`."""
 
     @property
     def known_op(self) -> bool:
@@ -194,6 +199,15 @@ def entry_hash(data: bytes) -> bytes:
 def prove_renewal(keys: DeviceKeys, vault_id: bytes, replaced: bytes) -> bytes:
     """The possession proof of a new recovery identity: its signature over vault, the id it replaces and its keys."""
     return keys.sign("renewal", vault_id, replaced, keys.public.to_bytes())
+
+
+def hand_over(former: AccessKey, successor: AccessKey, bucket: bytes, number: int, members: Iterable[bytes]) -> bytes:
+    """The vault's bucket on relays goes to ``successor``, whose first list names ``members``: two signatures.
+
+    ``number``: 1 for the first handover of the bucket. See FORMAT.md, "On a relay".
+    """
+    handed = former.sign("relay-handover", bucket, number.to_bytes(8, "big"), successor.public)
+    return handed + successor.sign("relay-edit", bucket, bytes(8), b"".join(sorted(members)))
 
 
 def build(op: Op, *, n: int, prev: tuple[bytes, ...], author: DeviceKeys, subject: object) -> bytes:
@@ -245,8 +259,9 @@ def _subject(op: int, author: bytes, subject: Any) -> dict[str, Any]:
         case Op.ACK:
             return _marks(subject[0])
         case Op.RENEW:
-            public, proof, epoch, grants = subject
-            return {"recovery": DevicePublic.from_bytes(public), "proof": proof, **_epoch(epoch), **_grants(grants)}
+            public, proof, handover, epoch, grants = subject
+            renewed = {"recovery": DevicePublic.from_bytes(public), "proof": proof, "handover": handover}
+            return {**renewed, **_epoch(epoch), **_grants(grants)}
         case Op.GRANT:
             return _grants(subject[0])
         case _:

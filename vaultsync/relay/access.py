@@ -2,29 +2,33 @@
 
 ::
 
-    bucket  = SHA256("vaultsync/v1/relay-bucket\\0" || owner)          owner: the recovery identity's access key
-    edit    = signature by the owner over  bucket 32 | n 8 | members 32 each, sorted          use "relay-edit"
-    grant   = signature by the owner or a member over  bucket 32 | n 8 | member 32            use "relay-grant"
-    request = signature by a member over  nonce 40 | counter 8 | SHA256(body) 32 | METHOD \\n host \\n target
-                                                                                              use "relay-request"
+    bucket   = SHA256("vaultsync/v1/relay-bucket\\0" || owner)         owner: the first recovery identity's access key
+    handover = signature by the owner, or who came after him, over  bucket 32 | number 8 | successor 32
+                                                                                             use "relay-handover"
+    edit     = signature by the holder over  bucket 32 | n 8 | members 32 each, sorted       use "relay-edit"
+    grant    = signature by the holder or a member over  bucket 32 | holder 32 | n 8 | member 32   use "relay-grant"
+    request  = signature by a member over  nonce 40 | counter 8 | SHA256(body) 32 | METHOD \\n host \\n target
+                                                                                             use "relay-request"
 
-The bucket certifies its owner, so nobody can begin or take over another's. An edit replaces the list; the one with the
-higher number n stands. Grants add to the edit they name and end with it: what a member who was left out signed, before
-or after, is worth nothing. All of it can be carried to another relay, or to one that lost everything, by any device.
+The bucket certifies its owner, so nobody can begin or take over another's; the handovers, numbered from 1, certify the
+holder, who is the last of them. An edit replaces the list; the one with the higher number n stands. Grants add to the
+edit they name and end with it: what a member who was left out signed, before or after, is worth nothing. So is, once
+a handover is known, what those before its holder sign. Of two handovers beside each other the one that came here first
+stands. All of it can be carried to another relay, or to one that lost everything, by any device.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
 from vaultsync.crypto.primitives import check_sign_public, sha256, verify
 from vaultsync.errors import Refused
 from vaultsync.limits import MAX_ACCESS_BYTES, MAX_JSON_DEPTH, MAX_MEMBERS
 
-__all__ = ["Access", "AccessError", "Grant", "bucket_of", "check_request"]
+__all__ = ["Access", "AccessError", "Grant", "Handover", "bucket_of", "check_request"]
 
 _MAX_N: Final = 2**53
 
@@ -42,6 +46,13 @@ class Grant(NamedTuple):
 
     member: bytes
     by: bytes
+    signature: bytes
+
+
+class Handover(NamedTuple):
+    """To a key of 32 bytes; a signature of 64 by the one before."""
+
+    to: bytes
     signature: bytes
 
 
@@ -64,7 +75,7 @@ def _check(key: bytes, signature: bytes, use: str, *parts: bytes) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """A verified state of the list. ``members`` holds the owner too."""
+    """A verified state of the list. ``members`` holds the holder too."""
 
     bucket: bytes
     owner: bytes
@@ -72,7 +83,13 @@ class Access:
     edited: tuple[bytes, ...]
     signature: bytes
     grants: tuple[Grant, ...]
+    handovers: tuple[Handover, ...]
     members: frozenset[bytes] = field(compare=False)
+
+    @property
+    def holder(self) -> bytes:
+        """Whose edits count."""
+        return self.handovers[-1].to if self.handovers else self.owner
 
     @classmethod
     def read(cls, bucket: bytes, data: bytes) -> Access:
@@ -88,22 +105,28 @@ class Access:
             edited = tuple(_key(member) for member in said["members"])
             signature = _hex(said["signature"], 64)
             grants = [Grant(_key(one["member"]), _key(one["by"]), _hex(one["signature"], 64)) for one in said["grants"]]
+            handovers = tuple(Handover(_key(one["to"]), _hex(one["signature"], 64)) for one in said["handovers"])
         except (ValueError, KeyError, TypeError, RecursionError):
             raise AccessError("malformed", "not a list of members") from None
         if type(n) is not int or not 0 <= n < _MAX_N or list(edited) != sorted(set(edited)):
             raise AccessError("malformed", "not a list of members: numbers count up, keys are sorted")
-        if len(edited) + len(grants) > MAX_MEMBERS:
+        if len(edited) + len(grants) + len(handovers) > MAX_MEMBERS:
             raise AccessError("malformed", f"a bucket has at most {MAX_MEMBERS} members")
+        if len({owner, *(one.to for one in handovers)}) <= len(handovers):
+            raise AccessError("malformed", "a bucket is never handed over to one who had it before")
         if bucket_of(owner) != bucket:
             raise AccessError("signature", "the bucket does not belong to this owner")
-        _check(owner, signature, "relay-edit", bucket, n.to_bytes(8, "big"), b"".join(edited))
-        return cls._with(bucket, owner, n, edited, signature, grants)
+        holder = owner
+        for number, one in enumerate(handovers, 1):
+            _check(holder, one.signature, "relay-handover", bucket, number.to_bytes(8, "big"), one.to)
+            holder = one.to
+        _check(holder, signature, "relay-edit", bucket, n.to_bytes(8, "big"), b"".join(edited))
+        return cls(bucket, owner, n, edited, signature, (), handovers, frozenset((holder, *edited)))._with(grants)
 
-    @classmethod
-    def _with(
-        cls, bucket: bytes, owner: bytes, n: int, edited: tuple[bytes, ...], signature: bytes, grants: Iterable[Grant]
-    ) -> Access:
-        members, left, kept = {owner, *edited}, sorted(set(grants)), []
+    def _with(self, grants: Iterable[Grant]) -> Access:
+        """With these grants and no others."""
+        members, left, kept = {self.holder, *self.edited}, sorted(set(grants)), []
+        about = (self.bucket, self.holder, self.n.to_bytes(8, "big"))
         while True:
             usable = [grant for grant in left if grant.by in members and grant.member not in members]
             if not usable:
@@ -111,13 +134,20 @@ class Access:
             for grant in usable:
                 left.remove(grant)
                 if grant.member not in members:
-                    _check(grant.by, grant.signature, "relay-grant", bucket, n.to_bytes(8, "big"), grant.member)
+                    _check(grant.by, grant.signature, "relay-grant", *about, grant.member)
                     members.add(grant.member)
                     kept.append(grant)
-        return cls(bucket, owner, n, edited, signature, tuple(sorted(kept)), frozenset(members))
+        return replace(self, grants=tuple(sorted(kept)), members=frozenset(members))
 
     def merged(self, other: Access) -> Access:
-        """What holds when both are known. Raises ``AccessError`` for two different edits of one number."""
+        """What holds when both are known. Raises ``AccessError`` for two different edits of one number, and for
+        handovers beside each other."""
+        if self.handovers != other.handovers:
+            fewer, more = sorted((self, other), key=lambda one: len(one.handovers))
+            if [one.to for one in fewer.handovers] != [one.to for one in more.handovers[: len(fewer.handovers)]]:
+                raise AccessError("rival", "the bucket was handed over to somebody else already")
+            if len(fewer.handovers) < len(more.handovers):
+                return more
         if self.n != other.n:
             return self if self.n > other.n else other
         if self.edited != other.edited:
@@ -126,7 +156,7 @@ class Access:
             )
         if len(self.edited) + len({*self.grants, *other.grants}) > MAX_MEMBERS:
             raise AccessError("malformed", f"a bucket has at most {MAX_MEMBERS} members")
-        return self._with(self.bucket, self.owner, self.n, self.edited, self.signature, (*self.grants, *other.grants))
+        return self._with((*self.grants, *other.grants))
 
     def to_json(self) -> bytes:
         """The same for the same state."""
@@ -136,6 +166,7 @@ class Access:
             "members": [member.hex() for member in self.edited],
             "signature": self.signature.hex(),
             "grants": [{name: value.hex() for name, value in grant._asdict().items()} for grant in self.grants],
+            "handovers": [{"to": one.to.hex(), "signature": one.signature.hex()} for one in self.handovers],
         }
         return json.dumps(said, sort_keys=True, separators=(",", ":")).encode()
 

@@ -147,7 +147,7 @@ class Relay:
                 ):
                     return Response(after.to_json(), media_type="application/json")
         except AccessError as error:
-            refuse({"signature": 403, "stale": 409}.get(error.code, 400), error.code, str(error))
+            refuse({"signature": 403, "stale": 409, "rival": 409}.get(error.code, 400), error.code, str(error))
         raise Refusal(503, "busy", "the list of members is being changed; try again", after=1.0)
 
     async def open_mailbox(self, request: Request) -> Response:

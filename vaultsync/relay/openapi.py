@@ -71,6 +71,8 @@ def _schemas() -> dict[str, Any]:
     texts = {"type": "array", "items": {"type": "string"}}
     keys = {"member": _HEX, "by": _HEX, "signature": _HEX}
     grant = {"type": "object", "required": list(keys), "properties": keys}
+    handed = {"to": _HEX, "signature": _HEX}
+    handover = {"type": "object", "required": list(handed), "properties": handed}
     shapes: dict[str, dict[str, Any]] = {
         "Error": {"error": {"type": "string"}, "message": {"type": "string"}},
         "Nonce": {"nonce": _HEX, "seconds": {"type": "integer"}},
@@ -86,6 +88,7 @@ def _schemas() -> dict[str, Any]:
             "members": {"type": "array", "items": _HEX},
             "signature": _HEX,
             "grants": {"type": "array", "items": grant},
+            "handovers": {"type": "array", "items": handover},
         },
     }
     made: dict[str, Any] = {

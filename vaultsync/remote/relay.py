@@ -18,7 +18,7 @@ from vaultsync.limits import MAX_ENVELOPE_BYTES, MAX_LISTING_BYTES
 from vaultsync.remote.port import check_name, check_prefix, is_name
 from vaultsync.remote.relay_link import ADVICE, WHOM, Link, code_of, said_in
 from vaultsync.remote.relay_news import CURSOR, Change, News, within
-from vaultsync.remote.signing import EditedMeanwhile, Membership, Signer, UnknownThere
+from vaultsync.remote.signing import EditedMeanwhile, Membership, RivalThere, Signer, UnknownThere
 from vaultsync.remote.web import Answer, refusal
 
 __all__ = ["RelayRemote"]
@@ -162,11 +162,16 @@ class RelayRemote:
     def enter(self, membership: Membership) -> Membership:
         """Send signed statements, to begin the bucket, to let a device in or to edit the list; what holds afterwards.
 
-        Whoever signs the request must be a member then. Raises ``RemoteRefused``, also when the owner edited the list
-        meanwhile: read it again and base the edit on that.
+        Whoever signs the request must be a member then. Raises ``RemoteRefused``; ``EditedMeanwhile`` when the holder
+        edited the list meanwhile: read it again and base the edit on that; ``RivalThere``.
         """
         doing = "sending the list of members"
         answer = self._signed("PUT", "/members", doing, content=membership.to_json(), limit=1 << 20)
+        if answer.status == 409 and code_of(answer) == "rival":
+            raise RivalThere(
+                f"{doing}: on {WHOM} somebody else took over this vault's place, by a recovery code that is replaced; "
+                "connect to another relay, or ask whoever runs it to remove the place"
+            )
         if answer.status == 409:
             raise EditedMeanwhile(f"{doing}: it was edited elsewhere meanwhile; read it again first")
         if answer.status == 403 and code_of(answer) == "closed":

@@ -1,15 +1,18 @@
 """What a device signs for a relay: requests, and statements about who may use a bucket. Keys stay with the caller.
 
-A relay has no accounts. A bucket's id is the hash of its owner's key (the recovery identity's), the owner signs lists
-of members, members let others in; any device can carry all that to another relay. The layouts, byte for byte::
+A relay has no accounts. A bucket's id is the hash of its first owner's key (the recovery identity's). An owner hands
+the bucket over to the one who replaces it; the last of them, the holder, signs lists of members; members let others in.
+Any device can carry all that to another relay. The layouts, byte for byte::
 
-    bucket  = SHA256("vaultsync/v1/relay-bucket" NUL owner)
-    edit    = sign("relay-edit",    bucket 32, n 8, members 32 each, sorted)
-    grant   = sign("relay-grant",   bucket 32, n 8, member 32)
-    request = sign("relay-request", nonce 40, counter 8, SHA256(body) 32, METHOD LF host LF target)
+    bucket   = SHA256("vaultsync/v1/relay-bucket" NUL owner)
+    handover = sign("relay-handover", bucket 32, number 8 from 1, successor 32)     by the owner, or who came after him
+    edit     = sign("relay-edit",    bucket 32, n 8, members 32 each, sorted)       by the holder
+    grant    = sign("relay-grant",   bucket 32, holder 32, n 8, member 32)          by the holder or a member
+    request  = sign("relay-request", nonce 40, counter 8, SHA256(body) 32, METHOD LF host LF target)
 
 ``sign(use, *parts)`` is an Ed25519 signature, 64 bytes, over ``"vaultsync/v1/" use NUL`` and the parts. An edit
-replaces the list and the higher n stands; a grant adds to the edit with its n and ends with it. The target begins at
+replaces the list and of one holder's the higher n stands; a grant adds to the edit with its n and ends with it. What
+a former owner signs once his successor is known is worth nothing. The target begins at
 ``/v1/``, whatever stands before it in the relay's address.
 """
 
@@ -30,7 +33,9 @@ __all__ = [
     "AccessControlled",
     "EditedMeanwhile",
     "Grant",
+    "Handover",
     "Membership",
+    "RivalThere",
     "Sign",
     "Signer",
     "UnknownThere",
@@ -45,6 +50,10 @@ Sign = Callable[..., bytes]
 
 class EditedMeanwhile(RemoteRefused):
     """The list of members on the relay is another one of the same number: read it, and base the next one on that."""
+
+
+class RivalThere(RemoteRefused):
+    """The relay follows another handover of the bucket: whoever had the older recovery identity was there first."""
 
 
 class UnknownThere(RemoteRefused):
@@ -98,29 +107,43 @@ class Grant:
 
 
 @dataclass(frozen=True, slots=True)
+class Handover:
+    """The bucket goes ``to`` this key; signed by the one before."""
+
+    to: bytes
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Membership:
-    """A signed list of members and what was granted since. Checked by the relay, which is the one to rely on it."""
+    """A signed list of members and what was granted since. Checked by the relay, which is the one to rely on it.
+
+    ``owner``: the first one. ``handovers`` lead from him to the `holder`, who signed the list.
+    """
 
     owner: bytes
     n: int
     members: tuple[bytes, ...]
     signature: bytes
     grants: tuple[Grant, ...] = ()
+    handovers: tuple[Handover, ...] = ()
 
     @classmethod
-    def edit(cls, sign: Sign, owner: bytes, n: int, members: Iterable[bytes]) -> Membership:
-        """The owner's list number ``n`` (from 0; later ones replace earlier ones). ``sign`` is the owner's."""
+    def edit(
+        cls, sign: Sign, owner: bytes, n: int, members: Iterable[bytes], handovers: tuple[Handover, ...] = ()
+    ) -> Membership:
+        """The holder's list number ``n`` (from 0; later ones replace earlier ones). ``sign`` is the holder's."""
         listed = tuple(sorted(set(members)))
         if len(listed) > MAX_MEMBERS or any(len(key) != 32 for key in (owner, *listed)):
             raise UsageError(f"a list of members holds at most {MAX_MEMBERS} keys of 32 bytes")
         signature = sign("relay-edit", bucket_of(owner), n.to_bytes(8, "big"), b"".join(listed))
-        return cls(owner, n, listed, signature)
+        return cls(owner, n, listed, signature, (), handovers)
 
     def granting(self, sign: Sign, by: bytes, member: bytes) -> Membership:
-        """With ``member`` let in by ``by``, a member or the owner, whose ``sign`` this is."""
+        """With ``member`` let in by ``by``, a member or the holder, whose ``sign`` this is."""
         if len(member) != 32:
             raise UsageError("a member's key has 32 bytes")
-        signature = sign("relay-grant", self.bucket, self.n.to_bytes(8, "big"), member)
+        signature = sign("relay-grant", self.bucket, self.holder, self.n.to_bytes(8, "big"), member)
         return replace(self, grants=tuple(sorted({*self.grants, Grant(member, by, signature)})))
 
     @property
@@ -129,8 +152,13 @@ class Membership:
         return bucket_of(self.owner)
 
     @property
+    def holder(self) -> bytes:
+        """The key that signs lists."""
+        return self.handovers[-1].to if self.handovers else self.owner
+
+    @property
     def keys(self) -> frozenset[bytes]:
-        """Who is in, the owner not counted."""
+        """Who is in, the holder not counted."""
         return frozenset((*self.members, *(grant.member for grant in self.grants)))
 
     def to_json(self) -> bytes:
@@ -144,6 +172,7 @@ class Membership:
                 {"member": one.member.hex(), "by": one.by.hex(), "signature": one.signature.hex()}
                 for one in self.grants
             ],
+            "handovers": [{"to": one.to.hex(), "signature": one.signature.hex()} for one in self.handovers],
         }
         return json.dumps(said, sort_keys=True, separators=(",", ":")).encode()
 
@@ -157,10 +186,15 @@ class Membership:
                 for one in said["grants"]
             )
             members = tuple(bytes.fromhex(member) for member in said["members"])
-            made = cls(bytes.fromhex(said["owner"]), said["n"], members, bytes.fromhex(said["signature"]), grants)
+            handovers = tuple(
+                Handover(bytes.fromhex(one["to"]), bytes.fromhex(one["signature"])) for one in said["handovers"]
+            )
+            owner, signature = bytes.fromhex(said["owner"]), bytes.fromhex(said["signature"])
+            made = cls(owner, said["n"], members, signature, grants, handovers)
         except (ValueError, KeyError, TypeError, RecursionError):
             raise RemoteRefused("the relay sends a list of members that is none") from None
-        if type(made.n) is not int or not 0 <= made.n < 2**53 or len(made.members) + len(grants) > MAX_MEMBERS:
+        many = len(members) + len(grants) + len(handovers) > MAX_MEMBERS
+        if type(made.n) is not int or not 0 <= made.n < 2**53 or many:
             raise RemoteRefused("the relay sends a list of members that is none")
         return made
 

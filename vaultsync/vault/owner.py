@@ -98,8 +98,7 @@ class Owner:
             slot = AccountSlot(session.account.slot.locator, session.account.highest + 1, data)
             transaction.set_state(ACCOUNT, slot.to_bytes())
             listed = access.removing(self._ledger, session.account.contents.recovery, identity.roster)
-            if listed is not None:
-                transaction.set_state(access.ACCESS, listed)
+            transaction.set_state(access.ACCESS, listed)
         return self._publish(session)
 
     # ---- the account ------------------------------------------------------------------------------------------
@@ -136,10 +135,9 @@ class Owner:
                 identity = unlocking.load_identity(self._ledger)
                 identity = hear(transaction, identity, [renewal.entry], now_ms=self._environment.now_ms())
                 transaction.set_state(ACCOUNT, slot.to_bytes())
-                successor = renewal.contents.recovery.access.public
-                listed = access.renewing(self._ledger, session.account.contents.recovery, successor, identity.roster)
+                listed = access.renewed(identity.roster)
                 if listed is not None:
-                    transaction.set_state(access.ACCESS, listed)
+                    transaction.set_state(access.ACCESS, listed.to_json())
                 transaction.set_state(CODE, str(renewal.code).encode())
             return str(renewal.code), self._publish(session)
 
