@@ -21,6 +21,7 @@ from vaultsync.crypto.keys import DeviceKeys
 from vaultsync.crypto.recovery import RecoveryCode
 from vaultsync.remote.relay import RelayRemote
 from vaultsync.remote.signing import Handover, Membership, Signer, bucket_of
+from vaultsync.sync.names import roster_prefix
 from vaultsync.testing import environment
 from vaultsync.vault import access, account
 from vaultsync.vault.access import DeviceSigner
@@ -86,7 +87,7 @@ def test_after_a_leak_the_new_code_removes_devices_and_the_old_one_nobody(urls: 
                 assert phone_key not in listed.keys
                 assert listed.holder == holder(laptop)
             for _ in range(2):
-                with pytest.raises((vs.RemoteRefused, vs.DeviceRemoved)):
+                with pytest.raises(vs.DeviceRemoved):
                     phone.sync()
             thief = access.RecoverySigner(former, bucket_of(former.access.public))
             for n in (listed.n + 1, 2**53 - 1):
@@ -130,7 +131,7 @@ def test_any_device_brings_the_handover_to_another_relay(urls: Iterator[str], tm
             laptop.connect(next(urls))
             phone_id = next(device.id for device in phone.devices if device.this)
             assert laptop.revoke(phone_id, password="new", code=new_code).published
-            with pytest.raises((vs.RemoteRefused, vs.DeviceRemoved)):
+            with pytest.raises(vs.DeviceRemoved):
                 phone.sync()
             tablet.sync()
 
@@ -176,3 +177,40 @@ def test_a_thief_who_hands_over_first_is_told_of(tmp_path: Path) -> None:
         with asking(two.address, device(laptop)) as remote:
             assert remote.members().holder == holder(laptop)
         assert laptop.view()[entry.id]["title"] == "elsewhere"
+
+
+def test_a_device_that_is_shut_out_and_not_removed_is_told_no_more_than_is_known(tmp_path: Path) -> None:
+    """By a thief of the code: the list of devices says nothing of a removal, so nothing is said of one."""
+    with create(tmp_path) as laptop, running(str(tmp_path / "relay.db")) as relay:
+        laptop.auto_sync = False
+        laptop.connect(relay.address)
+        laptop.sync()
+        former = opened_by(laptop, laptop.recovery_code or "")
+        bucket = bucket_of(former.access.public)
+        with asking(relay.address, access.RecoverySigner(former, bucket)) as remote:
+            remote.enter(Membership.edit(former.access.sign, former.access.public, 9, []))
+        with pytest.raises(vs.RemoteRefused, match="may have been removed"):
+            laptop.sync()
+        assert laptop.status.state is vs.State.REFUSED
+
+
+def test_only_who_was_a_member_reads_the_list_of_devices(tmp_path: Path) -> None:
+    with create(tmp_path) as laptop, running(str(tmp_path / "relay.db")) as relay:
+        laptop.auto_sync = False
+        laptop.connect(relay.address)
+        laptop.sync()
+        prefix = roster_prefix(laptop._works.identity.vault_id)
+        stranger = access.RecoverySigner(DeviceKeys(bytes(range(32))), device(laptop).bucket)
+        with asking(relay.address, device(laptop)) as remote:
+            names = remote.as_former().list(prefix)
+            assert names == remote.list(prefix) != []
+            assert [remote.as_former().get(name) for name in names] == [remote.get(name) for name in names]
+            with pytest.raises(vs.ObjectMissing):
+                remote.as_former().get(prefix + "000001-" + "0" * 64)
+        shown = stored_list(laptop)
+        for known in (shown, Membership.edit(stranger.sign, stranger.public, 0, [stranger.public])):
+            stranger.membership = lambda known=known: known  # type: ignore[method-assign,misc]
+            with asking(relay.address, stranger) as remote:
+                for call in (lambda: remote.as_former().list(prefix), lambda: remote.as_former().get(names[0])):
+                    with pytest.raises(vs.RemoteRefused):
+                        call()

@@ -150,6 +150,33 @@ class Relay:
             refuse({"signature": 403, "stale": 409, "rival": 409}.get(error.code, 400), error.code, str(error))
         raise Refusal(503, "busy", "the list of members is being changed; try again", after=1.0)
 
+    async def roster_names(self, request: Request) -> Response:
+        """The lists of devices that are kept, for whoever is a member or was one."""
+        bucket, prefix = await self._once_a_member(request)
+        return self._listing(await self.storage.changes(bucket, prefix, None))
+
+    async def roster_object(self, request: Request) -> Response:
+        """One entry of a list of devices."""
+        bucket, prefix = await self._once_a_member(request)
+        name = prefix + request.path_params["leaf"]
+        return self._object(await self.storage.get(bucket, name) if is_object_name(name) else None)
+
+    async def _once_a_member(self, request: Request) -> tuple[bytes, str]:
+        """By the body, a list of this bucket, however old, that lets in whoever signed the request."""
+        signed, bucket = self._entrance.signed(request), self._entrance.bucket(request)
+        self._entrance.unsigned(request)
+        body = await self._entrance.body(request, signed, MAX_ACCESS_BYTES)
+        self._entrance.unsigned(request, len(body) / _BYTES_PER_CHECK)
+        try:
+            there = signed.key in Access.read(bucket, body).members
+        except AccessError as error:
+            refuse(403 if error.code == "signature" else 400, error.code, str(error))
+        if not there:
+            refuse(403, "not-a-member", "the list that was sent does not name the key that signed")
+        if not _LOCATOR.fullmatch(vault := request.path_params["vault"]):
+            refuse(404, "missing", "a vault is 32 hex digits")
+        return bucket, f"{vault}/roster/"
+
     async def open_mailbox(self, request: Request) -> Response:
         """A place where somebody who was invited, and is no member yet, can write to a member for a while."""
         sponsor, signed = await self._entrance.member(request)
@@ -341,6 +368,8 @@ def create_app(
         route("/v1/account/{locator}/{leaf}", GET=relay.account_object),
         route("/v1/{bucket}/members", GET=relay.read_members, PUT=relay.write_members),
         route("/v1/{bucket}/mailboxes/{mailbox}", PUT=relay.open_mailbox, DELETE=relay.close_mailbox),
+        route("/v1/{bucket}/roster/{vault}", POST=relay.roster_names),
+        route("/v1/{bucket}/roster/{vault}/{leaf}", POST=relay.roster_object),
         route("/v1/{bucket}/news", GET=relay.wait),
         route("/v1/{bucket}/objects", GET=relay.objects),
         route("/v1/{bucket}/objects/{name:path}", GET=relay.get, PUT=relay.put, DELETE=relay.delete),

@@ -103,6 +103,7 @@ def description() -> dict[str, Any]:
     """OpenAPI 3.1."""
     bucket, name = _in_path("bucket", "^[0-9a-f]{64}$"), _in_path("name", "^[a-z0-9][a-z0-9._/-]{0,254}$")
     mailbox = _in_path("mailbox", "^[0-9a-f]{64}$")
+    vault = _in_path("vault", "^[0-9a-f]{32}$")
     locator, leaf = _in_path("locator", "^[0-9a-f]{32}$"), _in_path("leaf", "^[a-z0-9][a-z0-9._-]*$")
     since = _query("since", {"type": "string"}, "a cursor from an earlier answer")
     octets = {"application/octet-stream": {"schema": {"type": "string"}}}
@@ -145,6 +146,19 @@ def description() -> dict[str, Any]:
             "delete": _operation(
                 "Remove it", {200: _answer("it is not there any more", {"type": "object"})}, (),
                 parameters=[bucket, mailbox],
+            ),
+        },
+        "/v1/{bucket}/roster/{vault}": {
+            "post": _operation(
+                "The vault's list of devices, for members and former ones: the body is any list that names the key",
+                {200: _answer("names", _ref("Listing"))}, (408, 411, 413, 507), parameters=[bucket, vault],
+                body=members,
+            ),
+        },
+        "/v1/{bucket}/roster/{vault}/{leaf}": {
+            "post": _operation(
+                "An entry of it", {200: _answer("its bytes", octets=True)}, (408, 411, 413),
+                parameters=[bucket, vault, leaf], body=members,
             ),
         },
         "/v1/{bucket}/news": {

@@ -18,7 +18,7 @@ from vaultsync.limits import MAX_ENVELOPE_BYTES, MAX_LISTING_BYTES
 from vaultsync.remote.port import check_name, check_prefix, is_name
 from vaultsync.remote.relay_link import ADVICE, WHOM, Link, code_of, said_in
 from vaultsync.remote.relay_news import CURSOR, Change, News, within
-from vaultsync.remote.signing import EditedMeanwhile, Membership, RivalThere, Signer, UnknownThere
+from vaultsync.remote.signing import EditedMeanwhile, Membership, NotAMember, RivalThere, Signer, UnknownThere
 from vaultsync.remote.web import Answer, refusal
 
 __all__ = ["RelayRemote"]
@@ -27,6 +27,10 @@ _POLL_SECONDS: Final = 50.0
 _PATIENCE: Final = 20.0
 """Seconds of silence allowed beyond those that the relay was asked to wait."""
 _FRESH_SECONDS: Final = 5.0
+_NO_MEMBER: Final = (
+    f"{WHOM} does not let this device in. It may have been removed from the vault: ask another device; "
+    "if it was not, join again, or let another device invite it"
+)
 _ACCOUNT: Final = re.compile(r"account/([0-9a-f]{32})(?:/(.*))?")
 
 
@@ -43,6 +47,35 @@ class _Listing:
         self.names.difference_update(gone)
         self.names.update(name for name in added if name.startswith(top) and is_name(name))
         self.cursor = cursor
+
+
+class FormerMember:
+    """What a relay shows to whoever can prove to have been a member: the vault's list of devices, which may say why he
+    is none any more. The proof is the list that he knows, signed by whoever held the bucket then."""
+
+    def __init__(self, link: Link, signer: Signer) -> None:
+        self._link, self._signer = link, signer
+
+    def get(self, name: str) -> bytes:
+        """See ``Remote.get``."""
+        vault, _, leaf = name.split("/")
+        answer = self._post(f"/roster/{vault}/{leaf}", f"reading {check_name(name)}", MAX_ENVELOPE_BYTES)
+        if answer.status == 404 or answer.too_large:
+            raise ObjectMissing(f"no object {name} on {WHOM}")
+        return self._link.expect(answer, "reading the list of devices", 200).body
+
+    def list(self, prefix: str) -> _Names:
+        """See ``Remote.list``. ``prefix``: of a vault's list of devices."""
+        doing = "listing"
+        answer = self._post(f"/roster/{check_prefix(prefix).split('/')[0]}", doing, MAX_LISTING_BYTES)
+        added = said_in(self._link.expect(answer, doing, 200), doing).get("added")
+        return sorted(name for name in added if name.startswith(prefix) and is_name(name)) if _names(added) else []
+
+    def _post(self, path: str, doing: str, limit: int) -> Answer:
+        known = self._signer.membership()
+        if known is None:
+            raise NotAMember(f"{doing}: {_NO_MEMBER}")
+        return self._link.signed(self._signer, "POST", path, doing, content=known.to_json(), limit=limit)
 
 
 class RelayRemote:
@@ -176,9 +209,15 @@ class RelayRemote:
             raise EditedMeanwhile(f"{doing}: it was edited elsewhere meanwhile; read it again first")
         if answer.status == 403 and code_of(answer) == "closed":
             raise RemoteRefused(f"{doing}: {WHOM} takes no new vaults; ask whoever runs it")
+        if answer.status == 403 and code_of(answer) == "not-a-member":
+            raise NotAMember(f"{doing}: {_NO_MEMBER}")
         found = Membership.from_json(self._link.expect(answer, doing, 200).body)
         self._signed_by().remember(found)
         return found
+
+    def as_former(self) -> FormerMember:
+        """See ``AccessControlled``."""
+        return FormerMember(self._link, self._signed_by())
 
     def account_bucket(self, locator: bytes) -> bytes | None:
         """The bucket (32 bytes) that the account slots at this place lie in. Only what is in it vouches for it."""

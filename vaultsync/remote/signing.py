@@ -35,6 +35,8 @@ __all__ = [
     "Grant",
     "Handover",
     "Membership",
+    "NotAMember",
+    "Readable",
     "RivalThere",
     "Sign",
     "Signer",
@@ -50,6 +52,10 @@ Sign = Callable[..., bytes]
 
 class EditedMeanwhile(RemoteRefused):
     """The list of members on the relay is another one of the same number: read it, and base the next one on that."""
+
+
+class NotAMember(RemoteRefused):
+    """The relay lets this device not in (any more). Why, only the vault's own list of devices can say."""
 
 
 class RivalThere(RemoteRefused):
@@ -199,6 +205,14 @@ class Membership:
         return made
 
 
+class Readable(Protocol):
+    """Part of a remote. See ``Remote``."""
+
+    def get(self, name: str) -> bytes: ...
+
+    def list(self, prefix: str) -> list[str]: ...
+
+
 @runtime_checkable
 class AccessControlled(Remote, Protocol):
     """A remote that keeps a list of who may use it: a relay. See ``RelayRemote`` for what each call raises."""
@@ -213,6 +227,10 @@ class AccessControlled(Remote, Protocol):
 
     def account_bucket(self, locator: bytes) -> bytes | None:
         """The bucket that the account slots at this place lie in, as the relay says; None when there are none."""
+        ...
+
+    def as_former(self) -> Readable:
+        """The vault's list of devices, which is shown to those who were members once, too."""
         ...
 
     def at(self, signer: Signer | None) -> AccessControlled:

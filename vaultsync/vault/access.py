@@ -26,7 +26,7 @@ from vaultsync.crypto.primitives import verify
 from vaultsync.crypto.roster import Roster
 from vaultsync.errors import Refused, RemoteRefused
 from vaultsync.remote import Remote
-from vaultsync.remote.signing import AccessControlled, EditedMeanwhile, Grant, Handover, Membership, bucket_of
+from vaultsync.remote.signing import AccessControlled, EditedMeanwhile, Grant, Handover, Membership, Readable, bucket_of
 from vaultsync.vault.identity import Identity
 from vaultsync.vault.ledger import Ledger
 
@@ -250,6 +250,10 @@ class RelayAccess:
         if known is not None and not _keys(identity.roster) - known.keys and not gone & known.keys:
             return None
         return self._relay.members()
+
+    def former(self) -> Readable | None:
+        """Where a device that is not let in (any more) reads the list of devices, to learn why."""
+        return None if self._relay is None else self._relay.as_former()
 
     def publish(self, identity: Identity, seen: Membership | None) -> None:
         """After the roster was put: let in who is in the roster and not on the list, and send what was signed here."""

@@ -23,6 +23,7 @@ from vaultsync.errors import (
     VaultClosed,
 )
 from vaultsync.remote.port import Remote
+from vaultsync.remote.signing import NotAMember
 from vaultsync.store import Envelope, Reading, Writing
 from vaultsync.sync import events as ev
 from vaultsync.sync import names
@@ -180,11 +181,7 @@ class Exchange:
         """The list of devices first: who was removed is not listened to further. Raises `DeviceRemoved`."""
         before = self._identity.roster.revoked
         changed, missing = self._rosters.pull()
-        if self._identity.removed:
-            raise DeviceRemoved(
-                "this device was removed from the vault: what is here can still be read and exported, but nothing is "
-                "sent or received any more"
-            )
+        self._check_removed()
         if self._identity.roster.revoked != before:
             self.forget()  # what waits here may not be accepted any more, and what was set aside may be
             core = self._ready_core()
@@ -195,14 +192,26 @@ class Exchange:
             self._trace_ends(core)  # what was named may have come there meanwhile
         return core, missing
 
+    def _check_removed(self) -> None:
+        if self._identity.removed:
+            raise DeviceRemoved(
+                "this device was removed from the vault: what is here can still be read and exported, but nothing is "
+                "sent or received any more"
+            )
+
     def exchange_rosters(self) -> Rosters:
         """The list of devices alone, in both directions. Under the same lock as `run`; raises as that does."""
         self._exchange_rosters(self._ready_core(), receive_only=False)
         return self._rosters
 
     def _exchange_rosters(self, core: Core, *, receive_only: bool) -> Core:
-        seen = self._access.look(self._identity)
-        core, missing = self._hear(core)
+        try:
+            seen = self._access.look(self._identity)
+            core, missing = self._hear(core)
+        except NotAMember:
+            self._rosters.pull(self._access.former())
+            self._check_removed()
+            raise
         if not receive_only:
             self._rosters.put(missing)
             self._access.publish(self._identity, seen)

@@ -11,6 +11,7 @@ from vaultsync.crypto.keys import EpochKey
 from vaultsync.crypto.roster_entry import Entry, open_entry, seal_entry
 from vaultsync.errors import ObjectMissing, Refused, UpdateRequired
 from vaultsync.remote.port import Remote
+from vaultsync.remote.signing import Readable
 from vaultsync.sync import names
 from vaultsync.vault.hearing import due, hear
 from vaultsync.vault.identity import Identity
@@ -54,10 +55,13 @@ class Rosters:
         return list(self.identity.roster.writers)
 
     # ---- the list of devices ----------------------------------------------------------------------------------
-    def pull(self) -> tuple[bool, list[Entry]]:
-        """Hear the entries that are new here. Returns whether the list grew, and which entries are missing there."""
+    def pull(self, source: Readable | None = None) -> tuple[bool, list[Entry]]:
+        """Hear the entries that are new here. Returns whether the list grew, and which entries are missing there.
+
+        ``source``: where else the list of devices can be read, when the remote does not let this device in."""
+        source = source or self._remote
         listed = {}
-        for name in self._remote.list(names.roster_prefix(self.identity.vault_id)):
+        for name in source.list(names.roster_prefix(self.identity.vault_id)):
             if (parsed := names.parse_roster(name)) is not None:
                 listed[parsed.digest] = name
         self.listed = frozenset(listed)
@@ -67,7 +71,7 @@ class Rosters:
             for digest, name in listed.items()
             if not roster.knows(digest) and digest not in roster.refused
         ]
-        fetched = [data for digest, name in unknown if (data := self._fetch(name, digest)) is not None]
+        fetched = [data for digest, name in unknown if (data := self._fetch(source, name, digest)) is not None]
         changed = bool(fetched) or due(self.identity)
         if changed:
             with self._ledger.write() as transaction:
@@ -83,10 +87,10 @@ class Rosters:
             sealed = seal_entry(entry.data, vault_id=vault_id, roster_key=roster_key)
             self._put(names.roster_name(vault_id, entry.n, entry.hash), sealed)
 
-    def _fetch(self, name: str, digest: bytes) -> bytes | None:
+    def _fetch(self, source: Readable, name: str, digest: bytes) -> bytes | None:
         identity = self.identity
         try:
-            data = self._remote.get(name)
+            data = source.get(name)
             return open_entry(data, vault_id=identity.vault_id, roster_key=identity.roster_key, hash=digest)
         except (ObjectMissing, Refused, UpdateRequired):
             return None  # not there yet, half written, or not ours: looked at again with the next pass
