@@ -15,7 +15,7 @@ from typing import Any
 from vaultsync.errors import DamagedStore, StoreBusy, StoreFailed
 from vaultsync.store.connection import Database, SqlValue, damaged
 from vaultsync.store.stamps import written_by
-from vaultsync.store.tables import checksum
+from vaultsync.store.tables import checksum, tally_checksum
 
 __all__ = ["Changes", "Rows", "Tally"]
 
@@ -98,7 +98,7 @@ class Rows:
         if self._tally_row is None:
             doing = "reading the vault's record of itself"
             row = self._row(doing, _READ_TALLY)
-            if row is None or checksum("tally", *row[:-1]) != row[-1]:
+            if row is None or tally_checksum(row[:-1]) != row[-1]:
                 raise self._damaged(
                     doing,
                     "How many rows the vault's tables should have is not known any more, so missing ones go unnoticed.",
@@ -187,6 +187,4 @@ class Changes(Rows):
         if self.changed:
             self._tally.commits += 1
             values = _numbers(self._tally)
-            self._change(
-                "storing", _WRITE_TALLY, *values, checksum("tally", *values)
-            )  # it was read just now: it is there
+            self._change("storing", _WRITE_TALLY, *values, tally_checksum(values))  # it was read just now: it is there

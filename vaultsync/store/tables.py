@@ -21,6 +21,7 @@ What the columns hold::
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -30,7 +31,7 @@ from vaultsync import limits
 from vaultsync.errors import DamagedStore, UpdateRequired, VaultNotFound
 from vaultsync.store.connection import Database, damaged, error_code
 
-__all__ = ["APPLICATION_ID", "STEPS", "VERSION", "build", "checksum", "identify", "migrate"]
+__all__ = ["APPLICATION_ID", "STEPS", "VERSION", "build", "checksum", "identify", "migrate", "tally_checksum"]
 
 APPLICATION_ID: Final = 0x56534E43
 """"VSNC", in the file's header, for ``file(1)`` and for us."""
@@ -81,16 +82,23 @@ def checksum(*parts: object) -> int:
     """
     pieces: list[bytes] = []
     for part in parts:
-        if isinstance(part, bytes):
+        if type(part) is int:
+            pieces.append(b"int%d;" % part)
+        elif isinstance(part, bytes):
             pieces += (b"b%d:" % len(part), part)
         elif isinstance(part, str):
             data = part.encode("utf-8", "surrogatepass")
             pieces += (b"s%d:" % len(data), data)
-        elif type(part) is int:
-            pieces.append(b"int%d;" % part)
         else:
             pieces.append(f"{type(part).__name__}{part};".encode())
     return crc32(b"".join(pieces))
+
+
+def tally_checksum(numbers: Sequence[object]) -> int:
+    """`checksum` of the tally's row, which every transaction reads."""
+    if any(type(number) is not int for number in numbers):
+        return checksum("tally", *numbers)
+    return crc32(b"s5:tally" + b"int%d;" * len(numbers) % tuple(numbers))
 
 
 def build(database: Database) -> None:
