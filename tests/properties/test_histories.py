@@ -4,7 +4,8 @@
     VAULTSYNC_HISTORIES=10000 pytest tests/properties/test_histories.py      as many as that
     VAULTSYNC_SEED=12345 pytest tests/properties/test_histories.py           others (seeds are counted up from it)
 
-A failure prints its seed and the command that tells its story.
+A failure prints its seed and the command that tells its story. Entries are of types that no lens touches: those that
+lenses or conversions do are played by test_vault_lens_histories.py, with real vaults, too.
 """
 
 from __future__ import annotations

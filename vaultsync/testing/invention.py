@@ -117,8 +117,7 @@ def _rearranged(rng: random.Random, items: list[Any], make: Any) -> list[Any]:
 
 def plain_types(schema: Schema) -> list[str]:
     """The types whose facts and cells are one to one: no lens stores them otherwise, no conversion leads to or from
-    them. What lenses keep and lose is measured where they are tested, by ``rehearse``, and with
-    vaults by ``rehearsal.vaults``."""
+    them. The others are played by ``rehearse``, and with real vaults by ``rehearsal.vaults``."""
     touched = {kind.name for kind in schema.types.values() if kind.lenses or kind.converts}
     touched |= {kind.converts.to for kind in schema.types.values() if kind.converts}
     return sorted(set(schema.types) - touched)

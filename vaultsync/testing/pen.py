@@ -202,7 +202,6 @@ class Pen:
             saw,
             covers,
             facts,
-            frozenset(facts),
             cells,
             edit.type,
         )

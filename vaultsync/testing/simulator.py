@@ -10,6 +10,11 @@ random *acts* (`ACTS`): edits of every kind, batches, syncs, devices that close,
 by two processes, clocks that jump. `Truth` is kept beside them and never asked of them. After every act the checks of
 ``checks`` hold; at the end everything is synced and every device must know and show everything.
 
+New entries are of types that no lens or conversion touches: what is checked here is the vault, the document and the
+remote, cell by cell. Histories of all types, with lenses, conversions, upgrades and downgrades of real vaults, are
+played by ``rehearsal.vaults`` (``tests/properties/test_vault_lens_histories.py``), whose truth knows several forms of a
+fact.
+
 Everything comes from one seed: what is drawn, the faults, clocks and keys; only what the cryptographic library draws
 itself does not, and nothing depends on that. A failure names the seed and tells the story.
 A new feature adds its acts to `ACTS`, and to `Truth` whatever follows from them.

@@ -9,8 +9,10 @@ had seen. From causality alone follows what every device must show once everybod
 * an entry is in the trash if every act that edited it was seen by some delete;
 * a raw cell holds one of its own last words, byte for byte, whoever else knew the field or did not.
 
-Later features add acts and facts: a lens that stores several facts in one cell names them in ``extent``; facts whose
-last words were written while somebody else wrote a cell that held them are *contested*, all others *clean*.
+Facts and stored cells are one to one here, which lets the last rule be so strict; a fact whose last word somebody else
+spoke about at the same time is *contested*, all others *clean*. Types that lenses or conversions touch store a fact in
+several forms, or several in one: they are told of in words instead, by ``rehearsal.truth``, and played with real vaults
+by ``rehearsal.vaults``.
 """
 
 from __future__ import annotations
@@ -61,8 +63,6 @@ class Act:
     """A delete: the acts that the person had seen of the entry; less than ``saw`` when it was looked at earlier."""
     facts: Mapping[Fact, Any] = field(default_factory=dict)
     """What was said; None is a clear."""
-    extent: frozenset[Fact] = frozenset()
-    """Every fact held by the cells that were written."""
     cells: Mapping[Cell, Scalar | Gone] = field(default_factory=dict)
     type: str = ""
     """An add: the type of the entry."""
@@ -118,12 +118,12 @@ class Truth:
         return [value for value in said if value is not None]
 
     def is_clean(self, fact: Fact) -> bool:
-        """Whether one act had the last word and nobody wrote over it meanwhile."""
+        """Whether one act had the last word and nobody spoke about it meanwhile."""
         last = self.last_words(fact)
         if len(last) != 1:
             return False
         others = self._by_entry[fact.entry]
-        return not any(fact in act.extent and act.concurrent(last[0]) for act in others)
+        return not any(fact in act.facts and act.concurrent(last[0]) for act in others)
 
     def standing(self, entry: str, known: int = -1) -> dict[Fact, list[Any]]:
         """Every fact of an entry that is set, with its values."""
