@@ -12,6 +12,7 @@ import hmac
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from cryptography.exceptions import InvalidSignature, InvalidTag
@@ -230,11 +231,17 @@ def sign_public_of(seed: bytes) -> bytes:
 
 def verify(public: bytes, signature: bytes, use: str, *parts: bytes) -> None:
     """Raises :class:`BadSignature`, or :class:`WeakKey` for a key under which anybody can sign."""
-    _small_order(public)
     try:
-        Ed25519PublicKey.from_public_bytes(public).verify(signature, label(use) + b"".join(parts))
+        _verifying(public).verify(signature, label(use) + b"".join(parts))
     except InvalidSignature:
         raise BadSignature("the signature is not by the key that is named") from None
+
+
+@lru_cache(4096)
+def _verifying(public: bytes) -> Ed25519PublicKey:
+    """The key, looked at once: a relay and a device verify by the same few keys again and again."""
+    _small_order(public)
+    return Ed25519PublicKey.from_public_bytes(public)
 
 
 def _small_order(public: bytes) -> int:

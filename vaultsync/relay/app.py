@@ -26,11 +26,13 @@ from vaultsync.limits import MAX_ACCESS_BYTES, MAX_LISTING_BYTES
 from vaultsync.relay.access import Access, AccessError
 from vaultsync.relay.config import RelayConfig
 from vaultsync.relay.entrance import NO_BUCKET, Entrance, bucket_in
+from vaultsync.relay.fresh import Fresh
 from vaultsync.relay.guard import guarded, nowhere
 from vaultsync.relay.metrics import Metrics, log
 from vaultsync.relay.newsroom import Newsroom
 from vaultsync.relay.openapi import description
 from vaultsync.relay.requests import Refusal, is_object_name, refuse
+from vaultsync.relay.shortcut import Application
 from vaultsync.relay.storage import LIST, Cursor, Driver, Outcome, Quota, Storage, StorageAway
 from vaultsync.relay.tickets import Tickets
 
@@ -68,6 +70,7 @@ class Relay:
         self.config, self._now, self._clock, self._entropy = config, now, clock, entropy
         self.storage = Storage(driver, entropy)
         self.news = Newsroom()
+        self._fresh = Fresh(clock)
         self.metrics = Metrics()
         self._entrance = Entrance(config, self.storage, now, clock)
         self._quota = Quota(config.bucket_bytes, config.bucket_objects, config.total_bytes)
@@ -102,7 +105,10 @@ class Relay:
         if told is None or told.startswith(LIST):
             self._entrance.forget(told and told.removeprefix(LIST))
         if told is None or not told.startswith(LIST):
+            self._fresh.forget(told)
             self.news.tell(told)
+        else:
+            self._fresh.forget(told.removeprefix(LIST))
 
     async def _sweep(self) -> None:
         while True:
@@ -211,17 +217,21 @@ class Relay:
         if outcome in _OUTCOMES:
             refuse(*_OUTCOMES[outcome])
         created = outcome is Outcome.STORED
+        if created:
+            self._fresh.stored(bucket, name, data)
         return JSONResponse({"cursor": str(cursor), "created": created}, 201 if created else 200)
 
     async def get(self, request: Request) -> Response:
         """The bytes of an object."""
         bucket, _ = await self._entrance.member(request)
-        return self._object(await self.storage.get(bucket, self._name(request)))
+        name = self._name(request)
+        return self._object(self._fresh.object(bucket, name) or await self.storage.get(bucket, name))
 
     async def delete(self, request: Request) -> Response:
         """Remove an object."""
         bucket, signed = await self._entrance.member(request)
         cursor = await self.storage.delete(bucket, self._name(request), signed.once)
+        self._fresh.forget(bucket)
         return JSONResponse({"cursor": str(cursor)})
 
     async def objects(self, request: Request) -> Response:
@@ -243,7 +253,9 @@ class Relay:
         while True:
             future = self.news.enter(bucket)
             try:
-                found = await self.storage.news(bucket, since, _NAMES_WITH_NEWS)
+                found = await self._fresh.answer(
+                    bucket, since, lambda: self.storage.news(bucket, since, _NAMES_WITH_NEWS)
+                )
                 left = deadline - self._clock()
                 if found is None or found[0] != since or left <= 0 or self.news.closed:
                     break
@@ -361,6 +373,9 @@ def create_app(
         return Route(path, endpoint, methods=list(methods))
 
     routes = [
+        route("/v1/{bucket}/news", GET=relay.wait),
+        route("/v1/{bucket}/objects/{name:path}", GET=relay.get, PUT=relay.put, DELETE=relay.delete),
+        route("/v1/{bucket}/objects", GET=relay.objects),
         route("/health", GET=relay.health),
         route("/openapi.json", GET=relay.openapi),
         route("/v1/challenge", POST=relay.challenge),
@@ -370,13 +385,13 @@ def create_app(
         route("/v1/{bucket}/mailboxes/{mailbox}", PUT=relay.open_mailbox, DELETE=relay.close_mailbox),
         route("/v1/{bucket}/roster/{vault}", POST=relay.roster_names),
         route("/v1/{bucket}/roster/{vault}/{leaf}", POST=relay.roster_object),
-        route("/v1/{bucket}/news", GET=relay.wait),
-        route("/v1/{bucket}/objects", GET=relay.objects),
-        route("/v1/{bucket}/objects/{name:path}", GET=relay.get, PUT=relay.put, DELETE=relay.delete),
     ]
     if config.metrics:
         routes.append(route("/metrics", GET=relay.prometheus))
-    app = Starlette(routes=routes, lifespan=relay.lifespan, exception_handlers={404: nowhere, 405: nowhere})
+    often = {("GET", False): relay.wait, ("GET", True): relay.get, ("PUT", True): relay.put}
+    app = Application(
+        relay.metrics, often, routes=routes, lifespan=relay.lifespan, exception_handlers={404: nowhere, 405: nowhere}
+    )
     app.state.relay = relay
     return app
 

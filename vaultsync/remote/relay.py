@@ -69,7 +69,9 @@ class FormerMember:
         doing = "listing"
         answer = self._post(f"/roster/{check_prefix(prefix).split('/')[0]}", doing, MAX_LISTING_BYTES)
         added = said_in(self._link.expect(answer, doing, 200), doing).get("added")
-        return sorted(name for name in added if name.startswith(prefix) and is_name(name)) if _names(added) else []
+        if not _names(added):
+            raise RemoteUnavailable(f"{doing}: {WHOM} answers with something that is no listing")
+        return sorted(name for name in added or [] if name.startswith(prefix) and is_name(name))
 
     def _post(self, path: str, doing: str, limit: int) -> Answer:
         known = self._signer.membership()
