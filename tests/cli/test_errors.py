@@ -187,6 +187,7 @@ def test_exports_that_are_not_there(vault: Shell) -> None:
         (("restore", "GitHub", "--revision", "ffff"), "revision"),
         (("delete",), "which entry"),
         (("purge", "GitHub"), "--yes"),
+        (("add", "login"), "at least one field"),
         (("list", "--type", "frob"), "There are:"),
         (("list", "--status", "frob"), "--status is one of"),
         (("list", "--sort", "frob"), "--sort is one of"),

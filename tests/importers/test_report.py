@@ -41,7 +41,7 @@ def test_every_record_is_counted_once() -> None:
 def test_as_a_person_reads_it() -> None:
     lines = str(applied(parse(SAMPLES / "bitwarden.json"))).split("\n")
     assert lines[0] == (
-        "bitwarden.json: 8 entries added (1 bank_account, 1 card, 2 identity, 2 login, 1 secure_note, 1 ssh_key), "
+        "bitwarden.json: 8 entries added (1 bank account, 1 card, 2 identities, 2 logins, 1 secure note, 1 ssh key), "
         "1 of them in the trash"
     )
     assert lines[1] == "1 was already there and not changed"

@@ -37,6 +37,8 @@ def add(
     A field's name alone (password above) is asked for, so that a secret stays out of the shell's history.
     """
     _check_type(session.schema, type or "")
+    if not fields:
+        raise UsageError("an entry of what? Name at least one field, such as title=GitHub")
     values = _values(session.schema, type or "", fields or [])
     with session.editing() as vault:
         entry = vault.add(type or "", **values)

@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 import typer
 
-from vaultsync.cli.output import block, note, print_json, say, working
+from vaultsync.cli.output import line, note, print_json, say, told, working
 from vaultsync.cli.session import Json, Session, on_vault, sync_quietly
 from vaultsync.errors import ImportFailed
 
@@ -54,7 +54,8 @@ def import_(
         if json:
             print_json(report.to_json() | {"complete": report.complete})
             return
-        say(block(str(report)))
+        for text in str(report).split("\n"):
+            told(line(text))
 
 
 @on_vault("file", new=False)

@@ -320,13 +320,21 @@ def _arrange(given: dict[str, Any], words: tuple[str, ...], several: str | None,
         path = values.pop(0)
     for word in fixed:
         if not values and not spare:
-            raise Misused(f"{word.upper()} is missing")
+            raise Misused(f"{word.upper()} is missing{_WHERE.get(word, '')}")
         given[word] = values.pop(0) if values else None
     if several is not None:
         given[several] = values
     elif values:
         raise Misused(f"one argument too many: with {VAULT_VARIABLE} set, the vault's file is left out")
     return path
+
+
+_WHERE: Final = {
+    "entry": ": `vaultsync list` shows them",
+    "type": ": `vaultsync schema` shows them",
+    "device": ": `vaultsync devices` lists them",
+    "address": ": the folder, relay or store that your devices share",
+}
 
 
 def _begins_with_vault(values: list[str], fixed: list[str], several: str | None, new: bool) -> bool:

@@ -282,7 +282,9 @@ def doctor(
         elif remote["address"] is None:
             say("It is connected to no remote: this file is the only copy that this device knows of.")
         else:
-            say(f"The remote does not answer: {line(remote['message'])}.")
+            say(
+                f"The remote does not answer: {line(remote['message'])}{'' if remote['message'][-1:] in '.?!' else '.'}"
+            )
         for text in drift:
             say(f"Schema: {line(text)}")
         if lost:

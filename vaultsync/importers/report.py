@@ -64,7 +64,7 @@ class ImportReport:
         return not self.skipped and not self.problems
 
     def __str__(self) -> str:
-        types = ", ".join(f"{count} {name}" for name, count in sorted(self.by_type.items()))
+        types = ", ".join(_count(number, *_names(name)) for name, number in sorted(self.by_type.items()))
         head = f"{self.name or 'import'}: {_count(len(self.added), 'entry', 'entries')} added"
         head += f" ({types})" if types else ""
         head += f", {self.trashed} of them in the trash" if self.trashed else ""
@@ -98,6 +98,12 @@ class ImportReport:
             "by_type": dict(self.by_type),
             "trashed": self.trashed,
         }
+
+
+def _names(type: str) -> tuple[str, str]:
+    """A type's name for a sentence, for one and for several."""
+    one = type.replace("_", " ")
+    return one, one[:-1] + "ies" if one.endswith("y") else one + "s"
 
 
 def _count(number: int, one: str, many: str) -> str:
