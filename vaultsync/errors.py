@@ -36,6 +36,7 @@
     │   └── Compacted              the asked-for part of the journal is in a snapshot now: load that
     ├── RemoteError                the remote's; local data is safe, syncing goes on later by itself
     │   ├── RemoteUnavailable      not there just now; try again
+    │   │   └── NotArrived         it answers, and does not show everything that another device had; says what
     │   ├── RemoteRefused          it answers, and says no (read-only, no permission, full)
     │   └── ObjectMissing          an object that was listed or named is not there
     ├── Refused                    what somebody else sent was not accepted; the reason for a quarantine
@@ -58,6 +59,8 @@ No message holds a secret: not a value of an entry, not a password, not key byte
 
 from __future__ import annotations
 
+from typing import Any
+
 __all__ = [
     "AlreadyStored",
     "BadSeal",
@@ -77,6 +80,7 @@ __all__ = [
     "MalformedEnvelope",
     "MalformedRoster",
     "MissingDependencies",
+    "NotArrived",
     "NotConnected",
     "NotEditable",
     "ObjectMissing",
@@ -258,6 +262,15 @@ class RemoteError(VaultSyncError):
 
 class RemoteUnavailable(RemoteError):
     """The remote is not reachable just now; trying again later helps."""
+
+
+class NotArrived(RemoteUnavailable):
+    """The remote answers, and does not show everything that the device had which let this one in. ``findings``
+    (`Finding`) say of each device what is missing: withheld by a remote that shows all it has, or not arrived yet."""
+
+    def __init__(self, message: str, findings: tuple[Any, ...] = ()) -> None:
+        super().__init__(message)
+        self.findings = findings
 
 
 class RemoteRefused(RemoteError):

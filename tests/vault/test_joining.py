@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from vaultsync.errors import (
     WrongCode,
     WrongPassword,
 )
+from vaultsync.remote import FolderRemote
 from vaultsync.schema.kinds import text
 from vaultsync.schema.types import EntryType, Field, Schema
 from vaultsync.testing import FaultyRemote, MemoryRemote, MemoryVault, environment, memory_vault
@@ -30,6 +33,9 @@ from vaultsync.vault.vault import Vault
 SCHEMA = Schema("notes", version=1, platform="linux", types=[EntryType("note", fields=[Field("title", text)])])
 OTHER = Schema("other", version=1, platform="linux", types=[EntryType("note", fields=[Field("title", text)])])
 SEEDS = iter(range(10**6))
+STEP = int(os.environ.get("VAULTSYNC_KILL_STEP", "6"))
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
 
 
 @pytest.fixture
@@ -49,6 +55,13 @@ def join(path: Path, remote: object, code: str | None, *, password: str = PASSWO
     return Vault.join(
         path / "joined.vault", "memory://", schema=schema, password=password, code=code or "", key=KEY,
         device="Phone", environment=environment(f"join {next(SEEDS)}"), opener=lambda url: remote, background=False,
+    )  # fmt: skip
+
+
+def reopened(path: Path, shared: Path) -> Vault:
+    return Vault.open(
+        path / "joined.vault", schema=SCHEMA, key=KEY, environment=environment(f"reopened {next(SEEDS)}"),
+        opener=lambda url: FolderRemote(shared), background=False,
     )  # fmt: skip
 
 
@@ -220,3 +233,62 @@ def test_a_list_of_devices_older_than_the_account_is_not_joined(
     remote.objects[newest] = hidden
     join(tmp_path, remote, laptop.recovery_code, password="the new one").close()
     phone.close()
+
+
+CHILD = """
+import os, sys
+from pathlib import Path
+sys.path[:0] = sys.argv[1:3]
+import test_joining
+from vaultsync.remote.folder import FolderRemote
+from vaultsync.vault.vault import Vault
+path, folder, code, at = Path(sys.argv[3]), Path(sys.argv[4]), sys.argv[5], int(sys.argv[6])
+calls = 0
+class Killed(FolderRemote):
+    def _count(self):
+        global calls
+        calls += 1
+        if calls == at:
+            os._exit(9)
+    def list(self, prefix):
+        self._count()
+        return super().list(prefix)
+    def put(self, name, data):
+        self._count()
+        super().put(name, data)
+        self._count()
+test_joining.join(path, Killed(folder), code)
+print("joined")
+"""
+
+
+def test_killed_at_any_call_of_the_remote_a_joiner_by_code_goes_on_or_left_nothing(tmp_path: Path) -> None:
+    """Nobody is in the list of devices whom nobody has: whoever put itself there has a file that opens."""
+    finished, went_on, at = False, 0, 1
+    while not finished:
+        at += STEP
+        shared, here = tmp_path / f"shared {at}", tmp_path / f"here {at}"
+        shared.mkdir()
+        here.mkdir()
+        first = memory_vault(SCHEMA, seed=f"killed {at}", remote=FolderRemote(shared, create=True), device="Laptop")
+        first.add("note", title="first")
+        first.sync()
+        process = subprocess.run(
+            [sys.executable, "-c", CHILD, *map(str, (ROOT, HERE, here, shared, first.recovery_code, at))],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        finished = process.stdout == "joined\n"
+        assert finished or process.returncode == 9, process.stderr
+        if (here / "joined.vault").exists():
+            went_on += 1
+            with reopened(here, shared) as joined:
+                assert [entry["title"] for entry in joined.view()] == ["first"], at
+                joined.sync()
+                first.sync()
+                assert len(first.devices) == len(joined.devices) == 2, at
+                assert all(device.arrived for device in first.devices), at
+        else:
+            first.sync()
+            assert len(first.devices) == 1, at
+        first.close()
+    assert went_on > 0

@@ -19,6 +19,7 @@ import pytest
 
 from vaultsync.errors import (
     ExtraMissing,
+    NotArrived,
     NotConnected,
     PairingFailed,
     RemoteUnavailable,
@@ -31,6 +32,7 @@ from vaultsync.remote import FolderRemote, Remote
 from vaultsync.schema.kinds import text
 from vaultsync.schema.types import EntryType, Field, Schema
 from vaultsync.sync import names
+from vaultsync.sync.report import FindingKind
 from vaultsync.testing import FaultyRemote, MemoryRemote, MemoryVault, environment, memory_vault
 from vaultsync.testing.remotes import Faults
 from vaultsync.testing.vaults import KEY
@@ -218,8 +220,11 @@ class Late:
         return getattr(self.inner, name)
 
 
-def test_what_never_arrives_is_not_called_up_to_date(remote: MemoryRemote, tmp_path: Path) -> None:
+@pytest.mark.parametrize("orderly", [True, False])
+def test_what_never_arrives_is_not_called_up_to_date(remote: MemoryRemote, tmp_path: Path, orderly: bool) -> None:
+    """It is said what is missing from whom: withheld by a remote that shows all it has, else not arrived yet."""
     late = Late(remote)
+    late.orderly = orderly
     with laptop(remote) as vault:
         pairing = vault.invite()
         phone = Phone(tmp_path, late, pairing.invitation, timeout=2.0)
@@ -227,18 +232,25 @@ def test_what_never_arrives_is_not_called_up_to_date(remote: MemoryRemote, tmp_p
         vault.sync()
         late.hidden = frozenset(name for name in remote.objects if "/env/" in name)
         pairing.approve()
-        with pytest.raises(RemoteUnavailable, match=r"everything.*open it when the remote answers"):
-            phone.done()
-        with pytest.raises(RemoteUnavailable, match="everything"):
-            opened(tmp_path, late, 1)
-        assert len(vault.devices) == 2
+        kind = FindingKind.WITHHELD if orderly else FindingKind.NOT_ARRIVED
+        for again in (False, True):
+            with pytest.raises(NotArrived, match=r"everything.*edit 1 ") as told:
+                opened(tmp_path, late, 1) if again else phone.done()
+            (finding,) = told.value.findings
+            assert (finding.kind, finding.seq, finding.teller) == (kind, 1, "the device that let this one in")
+            assert again or "open it when the remote answers" in str(told.value)
+        assert [(device.name == "Laptop" or not device.arrived) for device in vault.devices] == [True, True]
         late.hidden = frozenset()
-        with opened(tmp_path, late, 2) as joined:  # it is let in already: it goes on, and nobody is added twice
+        with opened(tmp_path, late, 2) as joined:
+            assert [finding.kind for finding in joined.findings] == [kind]
+            assert joined.findings[0].ended_ms is not None
+            # it is let in already: it goes on, and nobody is added twice
             assert [entry["title"] for entry in joined.view()] == ["first"]
             joined.add("note", title="from the phone")
             joined.sync()
             vault.sync()
             assert len(vault.devices) == len(joined.devices) == 2
+            assert all(device.arrived for device in (*vault.devices, *joined.devices))
             assert {entry["title"] for entry in vault.view()} == {"first", "from the phone"}
         opened(tmp_path, late, 3).close()
 
@@ -517,12 +529,21 @@ def test_wrong_arguments(remote: MemoryRemote, tmp_path: Path) -> None:
         alone.invite()
 
 
-def test_the_schema_of_another_application_leaves_no_file(remote: MemoryRemote, tmp_path: Path) -> None:
+def test_the_schema_of_another_application_leaves_the_file_of_a_device_that_is_let_in(
+    remote: MemoryRemote, tmp_path: Path
+) -> None:
+    """It is a member already. Its own application goes on with the file; or the person sees that it never arrived."""
     with laptop(remote) as vault:
         pairing = vault.invite()
         phone = Phone(tmp_path, remote, pairing.invitation, schema=OTHER)
         until(pairing, Stage.COMPARING)
         pairing.approve()
-        with pytest.raises(SchemaError):
+        with pytest.raises(SchemaError, match="open it with that application, or remove the device"):
             phone.done()
-    assert nothing_left(tmp_path)
+        vault.sync()
+        assert [device.arrived for device in vault.devices] == [True, False]
+        with opened(tmp_path, remote, 1) as joined:
+            assert [entry["title"] for entry in joined.view()] == ["first"]
+            joined.sync()
+        vault.sync()
+        assert [device.arrived for device in vault.devices] == [True, True]

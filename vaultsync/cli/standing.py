@@ -201,6 +201,7 @@ def devices(session: Session, json: Json = False) -> None:
                         "release": one.release,
                         "platform": one.platform,
                         "heard": iso(one.heard_ms),
+                        "arrived": one.arrived,
                     }
                     for one in found
                 ]
@@ -219,7 +220,7 @@ def _heard(device: vs.DeviceInfo, now_ms: int) -> str:
     if device.this:
         return "this device"
     if device.heard_ms is None:
-        return "not yet"
+        return "not yet" if device.arrived else "never arrived"
     since = ago(device.heard_ms, now_ms)
     return f"{since} ago" if since else "by a clock that is off"
 

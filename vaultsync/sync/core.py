@@ -152,7 +152,7 @@ class Core(Ledger):
         seq = finding.seq
         applied = seq <= chain.tip.seq or seq in chain.sides.values()
         match finding.kind:
-            case FindingKind.WITHHELD:
+            case FindingKind.WITHHELD | FindingKind.NOT_ARRIVED:
                 return applied or any(seq_of(name) == seq for name in chain.offered)
             case FindingKind.ROLLED_BACK:
                 gone = chain.gone.union(self._healing, self._heal).intersection(finding.names)

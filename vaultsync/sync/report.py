@@ -49,6 +49,7 @@ class FindingKind(Enum):
     OTHER_BRANCH = "another device saw a different envelope in a place that is filled here"
     ROLLED_BACK = "the remote no longer holds what it held before"
     WITHHELD = "the remote does not serve an envelope that another device has seen, but later ones"
+    NOT_ARRIVED = "an envelope that another device has is not on the remote yet"
     OWN_CHAIN_AHEAD = (
         "the remote holds envelopes of this device that it does not know: a restored backup or a copied file"
     )
@@ -105,6 +106,7 @@ _SENTENCES: Final = {
     FindingKind.ROLLED_BACK: "{Whose} edit {seq}{more} went missing from the remote, which held it before; what is "
     "here is put back.",
     FindingKind.WITHHELD: "{Whose} edit {seq} was seen by {told}, and the remote does not give it out.",
+    FindingKind.NOT_ARRIVED: "{Whose} edit {seq} is known to {told}, and has not arrived on the remote yet.",
     FindingKind.OWN_CHAIN_AHEAD: "{Whose} edit {seq} was sent before and is not known here any more: this "
     "vault was copied or restored from a backup. It goes on as a new copy.",
     FindingKind.FALSE_GRANT: "{Whose} entry {seq} in the list of devices gave this device a false key: do not trust "

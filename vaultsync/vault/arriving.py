@@ -1,6 +1,7 @@
-"""A device that was let in and could not fetch everything: its file stays, and is gone on with when it is opened again.
+"""A device that joined and did not get to the end: its file stays, and is gone on with when it is opened again.
 
-It is in the list of devices already; joining anew would leave a member behind that nobody has.
+Let in by another device it is in the list of devices already; joining anew would leave a member behind that nobody has.
+By recovery code it lets itself in, with the first sync after everything is here: one that was killed before goes on.
 
 ``unfinished``  JSON: the remote's address, and by chain how far the device that let this one in had applied it
 """
@@ -15,9 +16,9 @@ from vaultsync.crypto.roster import Frontier
 from vaultsync.remote import Remote
 from vaultsync.vault import unlocking
 from vaultsync.vault.access import DeviceSigner
+from vaultsync.vault.catching_up import fetch_up_to
 from vaultsync.vault.environment import Environment
 from vaultsync.vault.ledger import Ledger
-from vaultsync.vault.pairing import fetch_up_to
 from vaultsync.vault.reaching import open_at
 
 __all__ = ["arrived", "begun", "resume"]

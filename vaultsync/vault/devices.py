@@ -18,7 +18,9 @@ __all__ = ["DeviceInfo", "census_rows", "devices", "heard"]
 @dataclass(frozen=True, slots=True)
 class DeviceInfo:
     """One device. What it runs is ``None`` until its census row has arrived. ``heard_ms``: when it sealed the newest
-    envelope of it that arrived here, by its own clock; ``None`` for this device and for one never heard from."""
+    envelope of it that arrived here, by its own clock; ``None`` for this device and for one never heard from.
+    ``arrived`` is false for one that was let in, and of which nothing ever came: still joining, or given up on the way.
+    `Vault.revoke` takes it off the list."""
 
     id: str
     name: str
@@ -28,6 +30,7 @@ class DeviceInfo:
     release: str | None
     platform: str | None
     heard_ms: int | None
+    arrived: bool = True
 
 
 def devices(identity: Identity, census: Iterable[Device], ledger: Ledger) -> tuple[DeviceInfo, ...]:
@@ -53,6 +56,7 @@ def devices(identity: Identity, census: Iterable[Device], ledger: Ledger) -> tup
                 row.release if row else None,
                 row.platform if row else None,
                 max(times, default=None),
+                this or row is not None or bool(times),
             )
         )
     return tuple(sorted(found, key=lambda device: (not device.this, device.name.lower(), device.id)))

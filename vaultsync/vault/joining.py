@@ -9,21 +9,24 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from vaultsync.crypto.invitation import Invitation
 from vaultsync.crypto.recovery import RecoveryCode
-from vaultsync.errors import RemoteUnavailable, WrongInvitation
+from vaultsync.errors import NotArrived, RemoteUnavailable, WrongInvitation
 from vaultsync.remote import Remote
 from vaultsync.remote.signing import AccessControlled, UnknownThere
 from vaultsync.vault import access, account, arriving, unlocking
+from vaultsync.vault.catching_up import fetch_up_to
 from vaultsync.vault.environment import Environment
 from vaultsync.vault.exchange import Exchange
 from vaultsync.vault.identity import NO_ACCOUNT, Identity
 from vaultsync.vault.ledger import Ledger
 from vaultsync.vault.meeting import meeting_place
-from vaultsync.vault.pairing import Newcomer, ask_in, fetch_up_to
+from vaultsync.vault.pairing import Newcomer, ask_in
 from vaultsync.vault.unlocking import Secrets
+
+_KEPT: Final = "This device is let in and its file is there: open it when the remote answers, and it goes on"
 
 __all__ = ["Arrival", "by_code", "by_invitation"]
 
@@ -71,6 +74,7 @@ def by_code(
         identity = Identity.added(name, opened.contents, opened.slot, roster, environment)
         listed = access.joining(recovery, identity.roster, known)
         ledger = unlocking.create_store(path, identity, secrets, environment, access=listed)
+        arriving.begun(ledger, url, {})  # killed before it is connected, it goes on when it is opened
     except BaseException:
         remote.close()
         raise
@@ -119,10 +123,10 @@ def by_invitation(
     def fetch() -> None:
         try:
             fetch_up_to(ledger, own, url, environment, let_in.frontier, deadline=deadline)
+        except NotArrived as error:
+            raise NotArrived(f"{str(error).rstrip('.')}. {_KEPT}", error.findings) from None
         except RemoteUnavailable as error:
-            raise RemoteUnavailable(
-                f"{error}. This device is let in and its file is there: open it when the remote answers, and it goes on"
-            ) from None
+            raise RemoteUnavailable(f"{error}. {_KEPT}") from None
 
     def finish() -> None:
         let_in.finish()

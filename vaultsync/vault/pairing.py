@@ -23,7 +23,7 @@ from typing import Final, NamedTuple
 from vaultsync.crypto.invitation import Invitation
 from vaultsync.crypto.keys import Chain, DeviceKeys
 from vaultsync.crypto.letters import Letter, Stage
-from vaultsync.crypto.pairing import Inviter, Joiner, Welcome, lacking
+from vaultsync.crypto.pairing import Inviter, Joiner, Welcome
 from vaultsync.crypto.roster import Claim, Frontier
 from vaultsync.crypto.roster_entry import entry_hash
 from vaultsync.errors import (
@@ -38,16 +38,15 @@ from vaultsync.remote.port import Remote
 from vaultsync.remote.signing import UnknownThere
 from vaultsync.vault import qr, unlocking
 from vaultsync.vault.access import shared
+from vaultsync.vault.catching_up import applied_here, insist
 from vaultsync.vault.environment import Environment
-from vaultsync.vault.exchange import Exchange
 from vaultsync.vault.identity import ROSTER, AccountSlot, Identity
 from vaultsync.vault.ledger import Ledger
 from vaultsync.vault.mailbox import CLOSED, Mailbox
 from vaultsync.vault.meeting import Meeting
-from vaultsync.vault.parcels import tips
 from vaultsync.vault.syncing import Syncing
 
-__all__ = ["PAIRING", "Newcomer", "Pairing", "Stage", "ask_in", "fetch_up_to", "insist"]
+__all__ = ["PAIRING", "Newcomer", "Pairing", "Stage", "ask_in"]
 
 PAIRING: Final = "pairing/"
 """Prefix of the names under which running invitations are stored; the mailbox in hex follows."""
@@ -57,7 +56,6 @@ _GRACE_MS: Final = 24 * 3_600_000
 _WAIT_SECONDS: Final = 2.0
 _RECEIPT: Final = 5
 _RECEIPT_SECONDS: Final = 3.0
-_AGAIN_SECONDS: Final = 0.25
 _TOO_OLD: Final = "the invitation is too old: make a new one"
 
 
@@ -245,7 +243,7 @@ class Pairing:
             locator=identity.account.locator,
             number=identity.account.number,
             account=identity.account.data,
-            frontier=_applied(self._ledger, identity),
+            frontier=applied_here(self._ledger, identity),
             access=shared(self._ledger, identity),
         )
 
@@ -396,42 +394,3 @@ def _late(joiner: Joiner, box: Mailbox, away: RemoteUnavailable | None) -> Excep
         "nobody answers this invitation: it is too old or was used already, or the other device does not reach the "
         "remote. Make a new one there"
     )
-
-
-def fetch_up_to(
-    ledger: Ledger, remote: Remote, url: str, environment: Environment, frontier: Frontier, *, deadline: float
-) -> None:
-    """Receive until everything that ``frontier`` names is applied. Raises `RemoteError`: `RemoteUnavailable` when the
-    remote does not show all of it until ``deadline``."""
-    exchange = Exchange(ledger, remote, url, environment, load_identity=lambda: unlocking.load_identity(ledger))
-    wake = threading.Event()
-    while True:
-        away: RemoteUnavailable | None = None
-        try:
-            exchange.run(receive_only=True)
-        except RemoteUnavailable as error:
-            away = error
-        if not lacking(frontier, _applied(ledger, unlocking.load_identity(ledger))):
-            return
-        left = deadline - environment.monotonic()
-        if left <= 0:
-            raise away or RemoteUnavailable("the remote does not show everything yet that the other device sent")
-        wake.wait(min(left, _AGAIN_SECONDS))
-
-
-def insist(action: Callable[[], None], environment: Environment, *, deadline: float) -> None:
-    """Do it, again while the remote is away and there is time. Raises what it does."""
-    wake = threading.Event()
-    while True:
-        try:
-            return action()
-        except RemoteUnavailable:
-            left = deadline - environment.monotonic()
-            if left <= 0:
-                raise
-            wake.wait(min(left, _AGAIN_SECONDS))
-
-
-def _applied(ledger: Ledger, identity: Identity) -> dict[bytes, tuple[int, bytes]]:
-    with ledger.store.read() as reading:
-        return {chain: (tip.seq, tip.env_id) for chain, tip in tips(reading, identity).items()}

@@ -23,7 +23,16 @@ from vaultsync import limits
 from vaultsync.crypto.invitation import Invitation
 from vaultsync.crypto.recovery import RecoveryCode
 from vaultsync.crypto.slots import Argon2Params
-from vaultsync.errors import RemoteError, UnknownField, UsageError, VaultClosed, VaultExists, VaultLocked
+from vaultsync.errors import (
+    RemoteError,
+    SchemaError,
+    UnknownField,
+    UpdateRequired,
+    UsageError,
+    VaultClosed,
+    VaultExists,
+    VaultLocked,
+)
 from vaultsync.importers.records import Parsed, Record
 from vaultsync.importers.registry import parse
 from vaultsync.importers.report import ImportReport
@@ -34,6 +43,7 @@ from vaultsync.schema.types import Schema
 from vaultsync.sync.report import Finding, SyncReport
 from vaultsync.vault import access, account, arriving, census, unlocking
 from vaultsync.vault.attachments import attach, read_attachment
+from vaultsync.vault.catching_up import insist
 from vaultsync.vault.desk import Desk, Quota
 from vaultsync.vault.environment import REAL, Environment
 from vaultsync.vault.events import Bus, Event, EventKind
@@ -47,7 +57,6 @@ from vaultsync.vault.keyring import forget, is_remembered, remember
 from vaultsync.vault.ledger import Ledger
 from vaultsync.vault.locking import AutoLock
 from vaultsync.vault.managing import Managing
-from vaultsync.vault.pairing import insist
 from vaultsync.vault.picture import Picture
 from vaultsync.vault.provenance import Revision
 from vaultsync.vault.reaching import reach
@@ -212,7 +221,8 @@ class Vault(Managing):
 
         Raises `WrongCode`, `WrongPassword`, `VaultNotFound`, `VaultExists`, `SchemaError`, `UnsupportedRemote`,
         `RemoteError`, and for invitations `WrongInvitation` and `PairingFailed`; then no file is left behind, except of
-        a device that was let in by invitation when the remote failed: `open` goes on with that.
+        a device that was let in by invitation when the remote failed (`NotArrived`: or lacks something), or that
+        belongs to another application: `open` goes on with that.
         """
         secrets = Secrets(password if key is None else None, key)
         name = _device_name(device)
@@ -668,12 +678,17 @@ def _refuse_existing(path: str | os.PathLike[str]) -> None:
 
 
 def _made(path: str | os.PathLike[str], ledger: Ledger, make: Callable[[], Vault], *, keep: bool = False) -> Vault:
-    """What ``make`` gives; when it raises, the file that was created a moment ago goes again. With ``keep`` it stays
-    when only the remote failed: its device is a member already."""
+    """What ``make`` gives; when it raises, the file that was created a moment ago goes again. With ``keep`` it stays:
+    its device is a member already, when only the remote failed, or another application or version has to open it."""
     try:
         return make()
     except BaseException as error:
         ledger.close()
-        if not (keep and isinstance(error, RemoteError)):
+        if not (keep and isinstance(error, (RemoteError, SchemaError, UpdateRequired))):
             unlocking.discard(path)
+        if keep and isinstance(error, SchemaError):
+            raise SchemaError(
+                f"{error}. The device is let in and its file is there: open it with that application, or remove the "
+                "device on another one"
+            ) from None
         raise
