@@ -74,7 +74,9 @@ def _writer(ledger: Ledger, identity: Identity, chain: bytes) -> str | None:
         device = identity.roster.device_of(chain).id.hex()
     except UnknownChain:
         return None
-    return next((row.name for row in census_rows(ledger.engine) if row.id == device), f"Device {device[:8]}")
+    return next(
+        (row.name for row in census_rows(ledger.section("devices")) if row.id == device), f"Device {device[:8]}"
+    )
 
 
 def insist(action: Callable[[], None], environment: Environment, *, deadline: float) -> None:
