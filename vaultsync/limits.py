@@ -157,6 +157,13 @@ COLLECT_AFTER_MS: Final = 24 * 3600 * 1000
 folders may carry a deletion to another device before they carry the checkpoint."""
 COLLECT_BATCH: Final = 500
 """Objects deleted in one pass, so that collection never stands in the way of the next one for long."""
+SWEEP_EVERY_MS: Final = 24 * 3600 * 1000
+"""A device looks for what is of use to nobody so often: it costs two listings, and nothing is urgent."""
+MAILBOX_AFTER_MS: Final = 3 * 24 * 3600 * 1000
+"""A mailbox without change for so long is nobody's: an invitation is valid for a day, its answer waits for another."""
+ATTACHMENT_AFTER_MS: Final = 180 * 24 * 3600 * 1000
+"""An attachment to which nothing referred for so long may go. A device that attached it and was off all the time, and
+whoever goes back to an older revision, have as long."""
 INSPECT_BYTES: Final = 1 << 30
 """Address space of the process that verifies a checkpoint, besides what its size asks for: 91,000 changes fit."""
 INSPECT_BYTES_EACH: Final = 128

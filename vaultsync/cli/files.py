@@ -64,6 +64,12 @@ def export(
     file: Annotated[
         str | None, typer.Argument(metavar="FILE", help="The file to write; none may be there.", show_default=False)
     ] = None,
+    attachments: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER", help="Write attached files there, too; a new or empty folder.", show_default=False
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Write everything the vault holds as JSON.
@@ -72,11 +78,11 @@ def export(
     """
     with session.opened() as vault:
         with working("Exporting"):
-            count = vault.export(file or "")
+            count = vault.export(file or "", attachments=attachments)
         if json:
             print_json({"path": str(Path(file or "").absolute()), "entries": count})
             return
-        say(f"{count:,} entries written to {file}.")
+        say(f"{count:,} entries written to {file}{f', attached files to {attachments}' if attachments else ''}.")
         note("It holds every secret in the clear, and only you may read it: keep it safe, or delete it soon.")
 
 

@@ -138,7 +138,7 @@ class SyncReport:
     checkpoints: int = 0
     """Checkpoints that were merged in instead of the envelopes that they hold."""
     collected: int = 0
-    """Objects deleted from the remote because two verified checkpoints hold them."""
+    """Objects deleted from the remote because two verified checkpoints hold them, or nobody needs them any more."""
 
     @property
     def complete(self) -> bool:
@@ -173,7 +173,7 @@ class SyncReport:
         if self.checkpoints:
             parts.append(f"caught up from {_counted(self.checkpoints, 'checkpoint')}")
         if self.collected:
-            parts.append(f"tidied up: {_counted(self.collected, 'object')} that two checkpoints hold")
+            parts.append(f"tidied up: {_counted(self.collected, 'object')} that nobody needs any more")
         parts += [f"waiting: {waiting}" for waiting in self.waiting]
         if self.quarantined:
             parts.append(f"set aside: {_counted(len(self.quarantined), 'object')}")

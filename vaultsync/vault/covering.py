@@ -30,6 +30,7 @@ from vaultsync.vault.inspection import InspectorUnavailable
 from vaultsync.vault.ledger import Ledger
 from vaultsync.vault.parcels import known_tips
 from vaultsync.vault.rosters import Rosters
+from vaultsync.vault.sweeping import Sweeper
 from vaultsync.vault.verifying import NotYet, Taken, Taker
 from vaultsync.vault.waiting import waiting_for
 
@@ -68,6 +69,7 @@ class Covering:
         self._expected = expected
         self._merged = merged
         self._collector = Collector(ledger, remote, remote_id, environment)
+        self._sweeper = Sweeper(ledger, remote, remote_id, environment)
         self._known: list[Known] = []
         self._weighed: dict[bytes, tuple[int, int, int]] = {}  # chain: floor, last that was weighed, bytes
         self._offers: list[Offer] = []
@@ -249,6 +251,7 @@ class Covering:
             self._floors(core)
             self.put(stop)
         self.collected += self._collector.run(self._known, self._listed, self._chains, stop)
+        self.collected += self._sweeper.run(self._identity, self._known, stop)
 
     def _weight(self, applied: Mapping[bytes, ev.Tip]) -> int:
         """Bytes of the stored envelopes that no checkpoint covers. Only what came since the last time is weighed."""

@@ -6,10 +6,13 @@ trash) is written as it is stored, so that a file made on an old device lacks no
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Final
 
 from vaultsync.errors import StoreFailed, VaultExists
@@ -24,18 +27,93 @@ __all__ = ["EXPORT_VERSION", "export", "exported", "write_export"]
 EXPORT_VERSION: Final = 1
 
 
-def export(view: View, path: str | os.PathLike[str], *, now_ms: int) -> int:
+def export(
+    view: View,
+    path: str | os.PathLike[str],
+    *,
+    now_ms: int,
+    attachments: str | os.PathLike[str] | None = None,
+    read: Callable[[Entry, FileRef], bytes] | None = None,
+) -> int:
     """Write the file, readable by this user only; returns how many entries it holds. Never replaces a file.
 
-    Raises `VaultExists` when a file is there, `StoreFailed` when it cannot be written.
+    With ``attachments`` and ``read`` the attached files go into that folder, and the export names each of them.
+    Raises `VaultExists` when a file is there, or the folder is not empty, `StoreFailed` when it cannot be written, and
+    what ``read`` does; then nothing is left behind.
     """
-    return write_export(_every(view), view.schema, path, now_ms=now_ms)
+    if attachments is None or read is None:
+        return write_export(_every(view), view.schema, path, now_ms=now_ms)
+    if os.path.lexists(path):
+        raise VaultExists(f"there is a file at {os.fspath(path)} already: choose another name for the export")
+    folder = _Folder(attachments)
+    try:
+        for entry in _every(view):
+            for reference in (*entry.fields.values(), *entry.retired.values()):
+                if isinstance(reference, FileRef):
+                    folder.add(entry, reference, read(entry, reference))
+        return write_export(_every(view), view.schema, path, now_ms=now_ms, files=folder.files)
+    except BaseException:
+        folder.discard()
+        raise
 
 
-def write_export(entries: Iterable[Entry], schema: Schema, path: str | os.PathLike[str], *, now_ms: int) -> int:
-    """The same of some entries."""
+class _Folder:
+    """The attached files of one export. A file is named as it was attached, in a folder with its entry's id."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._path = Path(path)
+        self._made: list[Path] = []
+        self.files: dict[str, str] = {}
+        """Attachment's id -> path below the folder, with slashes."""
+        try:
+            if self._path.exists() and (not self._path.is_dir() or any(self._path.iterdir())):
+                raise VaultExists(f"{self._path} is no empty folder: choose another one for the attachments")
+            if not self._path.exists():
+                self._path.mkdir(mode=0o700)
+                self._made.append(self._path)
+        except OSError as error:
+            raise self._failed(error) from None
+
+    def add(self, entry: Entry, reference: FileRef, contents: bytes) -> None:
+        if reference.id in self.files:
+            return
+        name = re.sub(r'[\x00-\x1f<>:"/\\|?*]', "_", reference.name).strip(". ")[:100] or "file"
+        place = self._path / entry.id / name
+        try:
+            if not place.parent.exists():
+                place.parent.mkdir(mode=0o700)
+                self._made.append(place.parent)
+            number = 1
+            while place.exists():
+                number += 1
+                place = place.with_name(f"{number} {name}")
+            self._made.append(place)
+            with os.fdopen(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                file.write(contents)
+        except OSError as error:
+            raise self._failed(error) from None
+        self.files[reference.id] = f"{entry.id}/{place.name}"
+
+    def _failed(self, error: OSError) -> StoreFailed:
+        return StoreFailed(f"the attachments cannot be written to {self._path}: {error.strerror}")
+
+    def discard(self) -> None:
+        for made in reversed(self._made):
+            with contextlib.suppress(OSError):
+                made.rmdir() if made.is_dir() else made.unlink()
+
+
+def write_export(
+    entries: Iterable[Entry],
+    schema: Schema,
+    path: str | os.PathLike[str],
+    *,
+    now_ms: int,
+    files: Mapping[str, str] | None = None,
+) -> int:
+    """The same of some entries; ``files``: where the attachments with these ids were written."""
     place = os.fspath(path)
-    document = exported(entries, schema, now_ms=now_ms)
+    document = exported(entries, schema, now_ms=now_ms, files=files)
     text = json.dumps(document, ensure_ascii=False, indent=1)
     try:
         descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -54,14 +132,16 @@ def write_export(entries: Iterable[Entry], schema: Schema, path: str | os.PathLi
     return len(document["entries"])
 
 
-def exported(entries: Iterable[Entry], schema: Schema, *, now_ms: int) -> dict[str, Any]:
+def exported(
+    entries: Iterable[Entry], schema: Schema, *, now_ms: int, files: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """The export as plain data: format, schema, and one object an entry."""
     return {
         "format": "vaultsync-export",
         "version": EXPORT_VERSION,
         "exported_ms": now_ms,
         "schema": {"name": schema.name, "version": schema.version, "platform": schema.platform},
-        "entries": [_entry(entry) for entry in entries],
+        "entries": [_entry(entry, files or {}) for entry in entries],
     }
 
 
@@ -70,7 +150,7 @@ def _every(view: View) -> Iterator[Entry]:
         yield from entries
 
 
-def _entry(entry: Entry) -> dict[str, Any]:
+def _entry(entry: Entry, files: Mapping[str, str]) -> dict[str, Any]:
     made: dict[str, Any] = {
         "id": entry.id,
         "type": entry.type,
@@ -83,9 +163,9 @@ def _entry(entry: Entry) -> dict[str, Any]:
     if entry.status is Status.HIDDEN:
         made["stored"] = _stored(entry.raw)
         return made
-    made["fields"] = _values(entry.fields)
+    made["fields"] = _values(entry.fields, files)
     if entry.retired:
-        made["retired"] = _values(entry.retired)
+        made["retired"] = _values(entry.retired, files)
     unknown = frozenset(entry.unknown)
     if unknown:
         made["stored"] = {key: value for key, value in _stored(entry.raw).items() if owner(key) in unknown}
@@ -96,17 +176,18 @@ def _stored(raw: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in sorted(raw.items()) if not key.startswith(("$edited/", "$deleted/"))}
 
 
-def _values(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: _plain(value) for name, value in fields.items()}
+def _values(fields: Mapping[str, Any], files: Mapping[str, str]) -> dict[str, Any]:
+    return {name: _plain(value, files) for name, value in fields.items()}
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, files: Mapping[str, str]) -> Any:
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, frozenset):
         return sorted(value)
     if isinstance(value, tuple):
-        return [_plain(item) for item in value]
+        return [_plain(item, files) for item in value]
     if isinstance(value, FileRef):
-        return {"name": value.name, "size": value.size}
+        made = {"name": value.name, "size": value.size}
+        return made | {"file": files[value.id]} if value.id in files else made
     return value

@@ -527,13 +527,22 @@ class Vault(Managing):
         self._check_open()
         return import_records(self._desk, self.schema, records)
 
-    def export(self, path: str | os.PathLike[str], /) -> int:
+    def export(self, path: str | os.PathLike[str], /, *, attachments: str | os.PathLike[str] | None = None) -> int:
         """Write everything, secrets in the clear, as JSON that only this user may read; returns the number of entries.
 
-        Raises `VaultExists` when there is a file, `StoreFailed` when it cannot be written.
+        Attached files are only named in it. With ``attachments``, a new or empty folder, they are written there, those
+        that are not on this device are fetched, and the JSON says which file is which.
+
+        Raises `VaultExists` when there is a file, `StoreFailed` when it cannot be written, and for attachments what
+        `read_attachment` does; then nothing is left behind.
         """
         self._check_open()
-        return export(self.view(), path, now_ms=self._environment.now_ms())
+
+        def read(entry: Entry, reference: FileRef) -> bytes:
+            return read_attachment(self._ledger, self._works.identity, self._syncing, entry, reference)
+
+        now = self._environment.now_ms()
+        return export(self.view(), path, now_ms=now, attachments=attachments, read=read)
 
     # ---- syncing ----------------------------------------------------------------------------------------------
     def connect(self, url: str, /, *, remote: Remote | None = None, mirror: bool = False) -> None:
