@@ -22,7 +22,7 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def mailboxes(world: World) -> set[str]:
-    return {name for name in world.remote.list("mailbox/")}
+    return set(world.remote.list("mailbox/"))
 
 
 def letter(world: World, mailbox: bytes, number: int) -> None:

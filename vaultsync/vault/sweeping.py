@@ -7,7 +7,7 @@ an attachment belongs to. So what counts is how long this device saw it lie ther
 * A **mailbox** in which no letter changed for three days is over: an invitation is valid for one, and its answer waits
   for another. (A relay removes mailboxes itself.)
 * An **attachment** goes when for half a year no entry (trash included) and no side of a conflict referred to it, so
-  that what history refers to is there as long, and when two checkpoints that were verified since hold the vault without it.
+  that what history refers to is there as long, and when two checkpoints verified since hold the vault without it.
 
 ``swept/<remote>``  JSON: when this device last looked, by mailbox when and with which letters it was first seen, and by
                     attachment when it was first seen that nothing refers to it
