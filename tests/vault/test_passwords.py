@@ -380,3 +380,45 @@ def test_a_vault_without_a_remote_changes_its_account_too(tmp_path: Path) -> Non
         with pytest.raises(WrongPassword):
             join(OLD)
         join(NEW).close()
+
+
+@pytest.mark.parametrize("leaked", [True, False])
+@pytest.mark.parametrize("step", ["before the file", "before the note is taken away"])
+def test_a_change_of_both_that_is_cut_off_is_finished_when_the_file_is_opened(
+    home: Home, leaked: bool, step: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The account has the new password already, and a leaked one's replacement cannot be taken back."""
+    place = (
+        "vaultsync.vault.ledger.Ledger.rekey" if step == "before the file" else "vaultsync.vault.passwords._finished"
+    )
+    with monkeypatch.context() as cut:
+        cut.setattr(place, killed)
+        with pytest.raises(KeyboardInterrupt):
+            home.laptop.change_password(OLD, NEW, code=home.code, leaked=leaked)
+    early = step == "before the file"
+    laptop = home.reopen(home.laptop, OLD if early else NEW)
+    assert ("from now on the new one opens this file" in caplog.text) == early
+    code = (laptop.unseen_recovery_code if leaked else home.code) or ""
+    assert laptop.view()
+    laptop.add("login", title="goes on")
+    laptop.sync()
+    laptop = home.reopen(laptop, NEW)
+    assert len(laptop.view()) == 2
+    assert laptop._ledger.state("rekey") is None
+    laptop.close()
+    with pytest.raises(WrongPassword):
+        Vault.open(home.folder / "laptop.vault", schema=SCHEMA, password=OLD, environment=world())
+    assert len(home.join(NEW, code).view()) == 2
+
+
+def killed(*args: object, **kwargs: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_file_that_opens_in_several_ways_is_told_before_anything_changes(home: Home) -> None:
+    ledger = home.laptop._ledger
+    other = Slot("key", make_slot(ledger.key, entropy=world().entropy, raw_key=bytes(range(32))))
+    ledger.store.replace_slots([*ledger.store.keyed_slots(), other])
+    with pytest.raises(UsageError, match="several ways"):
+        home.laptop.change_password(OLD, NEW, code=home.code, leaked=True)
+    home.join(OLD, home.code)

@@ -9,6 +9,7 @@ read: everything before is counted as read, also where nobody can look any more.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Final, NamedTuple
 
 from vaultsync.crypto.envelope import Kind
@@ -63,7 +64,7 @@ def find_late(
             for device, reach in reaches.items():
                 if sealed is not None and sealed[:8] not in reach:
                     continue
-                first = envelopes.first(anchor, after, lambda one, reach=reach: one.header.epoch_id not in reach)
+                first = envelopes.first(anchor, after, partial(_sealed_beyond, reach))
                 read[device, chain] = anchor.changes[-1].seq if first is None else first.changes[0].seq - 1
             if (ended := identity.roster.revoked.get(chain)) is not None:
                 pin = max(after, *(seq for seq, _ in ended.pins), 0)
@@ -82,6 +83,10 @@ def note_found(transaction: Transaction, engine: Engine, late: Late) -> None:
     for chain, seq in late.pinned.items():
         if transaction.state(PINNED + chain.hex()) is None:
             transaction.set_state(PINNED + chain.hex(), str(seq).encode())
+
+
+def _sealed_beyond(reach: frozenset[bytes], one: Parcel) -> bool:
+    return one.header.epoch_id not in reach
 
 
 class _Envelopes:

@@ -33,6 +33,8 @@ CODE: Final = "recovery_code"
 
 Decide = Callable[[Roster, Transaction, Identity], bytes]
 """From the newest list of devices to an entry that changes it."""
+Also = Callable[[Transaction], None]
+"""Something that is stored with it, or not at all."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ class Owner:
         return self._publish(session)
 
     # ---- the account ------------------------------------------------------------------------------------------
-    def change_password(self, old: str, new: str, code: str) -> bool:
+    def change_password(self, old: str, new: str, code: str, *, also: Also = lambda transaction: None) -> bool:
         """A further account slot, for the new password; the older ones are taken off the remote, as far as it does
         that. Whether it could be published at once. Raises as `remove`."""
         with self._opened(old, code) as session:
@@ -118,9 +120,12 @@ class Owner:
             slot = AccountSlot(session.account.slot.locator, session.account.highest + 1, data)
             with self._ledger.write() as transaction:
                 transaction.set_state(ACCOUNT, slot.to_bytes())
+                also(transaction)
             return self._publish(session)
 
-    def renew(self, password: str, code: str, new_password: str) -> tuple[str, bool]:
+    def renew(
+        self, password: str, code: str, new_password: str, *, also: Also = lambda transaction: None
+    ) -> tuple[str, bool]:
         """Another recovery identity, epoch, code and place of the account; the old ones have no power any more.
 
         Returns the new code, and whether all could be published at once. Raises as `remove`.
@@ -139,6 +144,7 @@ class Owner:
                 if listed is not None:
                     transaction.set_state(access.ACCESS, listed.to_json())
                 transaction.set_state(CODE, str(renewal.code).encode())
+                also(transaction)
             return str(renewal.code), self._publish(session)
 
     # ---- parts ------------------------------------------------------------------------------------------------

@@ -3,22 +3,33 @@
 They are two things. The *file* opens with the local password; changing it seals every row of the file anew under a new
 key, in one transaction, and needs nothing else. The *account* on the remote opens with password and recovery code
 together; changing it needs the code. Other devices' files keep their passwords: nobody can change these from here.
+
+Both at once are two steps: the account's transaction stores the file's new key and slot too, and the file follows. Cut
+off in between, the old password goes on opening the file, once: opening it finishes what was begun.
+
+``rekey``  the file's next key and the slot around it, while a change of both is under way
 """
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
+from typing import Final
 
+from vaultsync.crypto.rows import LocalKey
 from vaultsync.crypto.slots import rewrap, slot_params
 from vaultsync.errors import UsageError, WrongPassword
 from vaultsync.store import Slot
 from vaultsync.vault import unlocking
 from vaultsync.vault.environment import Environment
-from vaultsync.vault.ledger import KEYRING, Ledger
+from vaultsync.vault.ledger import KEYRING, Ledger, Transaction
 from vaultsync.vault.owner import Owner
 from vaultsync.vault.unlocking import Secrets
 
-__all__ = ["PasswordChange", "change_password"]
+__all__ = ["PasswordChange", "change_password", "resume"]
+
+REKEY: Final = "rekey"
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -65,16 +76,52 @@ def change_password(
         costs = unlocking.costs(ledger)
         unlocking.unlock((slot.data for slot in slots), Secrets(old), environment, at_least=costs)  # or nothing changes
     published, made = True, None
+    following = _prepared(ledger, environment, old, new) if guarded else None
+
+    def also(transaction: Transaction) -> None:
+        if following is not None:
+            transaction.set_state(REKEY, following.to_bytes())
+
     if leaked and code is not None:
-        made, published = owner.renew(old, code, new)
+        made, published = owner.renew(old, code, new, also=also)
     elif code is not None:
-        published = owner.change_password(old, new, code)
-    if guarded:
-        _change_file(ledger, environment, old, new)
+        published = owner.change_password(old, new, code, also=also)
+    if following is not None:
+        _change_file(ledger, following)
     return PasswordChange(guarded, code is not None, published, made)
 
 
-def _change_file(ledger: Ledger, environment: Environment, old: str, new: str) -> None:
+def resume(ledger: Ledger, environment: Environment) -> bool:
+    """After opening: finish a change of the password that was cut off. Whether there was one: then only the new
+    password opens the file."""
+    stored = ledger.state(REKEY)
+    if stored is None:
+        return False
+    following = _Following.from_bytes(stored, environment)
+    if following.key == ledger.key:  # only this note was left
+        _finished(ledger, following)
+        return False
+    _change_file(ledger, following)
+    _log.warning("a change of the password was finished that had been cut off: from now on the new one opens this file")
+    return True
+
+
+@dataclass(frozen=True, repr=False)
+class _Following:
+    """A key for the file, and the slot that the new password opens it by."""
+
+    key: LocalKey
+    slot: bytes
+
+    def to_bytes(self) -> bytes:
+        return self.key.to_bytes() + self.slot
+
+    @classmethod
+    def from_bytes(cls, data: bytes, environment: Environment) -> _Following:
+        return cls(LocalKey(data[:16], data[16:48], environment.entropy), data[48:])
+
+
+def _prepared(ledger: Ledger, environment: Environment, old: str, new: str) -> _Following:
     """A new key for the file, and a slot for it. The costs of deriving it never fall."""
     with ledger.lock:
         slots = [slot for slot in ledger.store.keyed_slots() if slot.kind != KEYRING]  # which is gone afterwards
@@ -83,13 +130,26 @@ def _change_file(ledger: Ledger, environment: Environment, old: str, new: str) -
         key, slot = unlocking.unlock([slots[0].data], Secrets(old), environment)
         if key != ledger.key:
             raise WrongPassword("the password or key does not open this vault")
-        renewed, wrapped = rewrap(
-            slot,
-            key,
-            entropy=environment.entropy,
-            password=new,
-            params=environment.argon2,
-            allow_weak=environment.weak_keys,
+        return _Following(
+            *rewrap(
+                slot,
+                key,
+                entropy=environment.entropy,
+                password=new,
+                params=environment.argon2,
+                allow_weak=environment.weak_keys,
+            )
         )
-        ledger.rekey(renewed, [Slot("password", wrapped)])
-        unlocking.note_costs(ledger, slot_params(wrapped))
+
+
+def _change_file(ledger: Ledger, following: _Following) -> None:
+    with ledger.lock:
+        ledger.rekey(following.key, [Slot("password", following.slot)])
+        _finished(ledger, following)
+
+
+def _finished(ledger: Ledger, following: _Following) -> None:
+    unlocking.note_costs(ledger, slot_params(following.slot))
+    if ledger.state(REKEY) is not None:
+        with ledger.noting() as transaction:
+            transaction.set_state(REKEY, None)

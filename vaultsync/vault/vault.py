@@ -41,7 +41,7 @@ from vaultsync.schema.kinds import FileRef
 from vaultsync.schema.published import Drift
 from vaultsync.schema.types import Schema
 from vaultsync.sync.report import Finding, SyncReport
-from vaultsync.vault import access, account, arriving, census, unlocking
+from vaultsync.vault import access, account, arriving, census, passwords, unlocking
 from vaultsync.vault.attachments import attach, read_attachment
 from vaultsync.vault.catching_up import insist
 from vaultsync.vault.desk import Desk, Quota
@@ -176,6 +176,7 @@ class Vault(Managing):
         """
         ledger, identity = unlocking.open_store(path, Secrets(password, key), environment)
         try:
+            passwords.resume(ledger, environment)
             left = arriving.resume(ledger, opener, environment)
             identity = identity if left is None else unlocking.load_identity(ledger)
             vault = cls(ledger, identity, schema, environment, app=app, opener=opener, background=background)
@@ -295,6 +296,7 @@ class Vault(Managing):
             secrets = Secrets(password, key)
             ledger, identity = unlocking.open_store(self._path, secrets, self._environment, at_least=self._costs)
             try:
+                passwords.resume(ledger, self._environment)
                 if identity.vault_id != self._vault_id:
                     raise UsageError(f"{self._path.name} is another vault than the one that was locked: open it anew")
                 works = self._build(ledger, identity)
