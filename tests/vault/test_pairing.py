@@ -221,8 +221,11 @@ class Late:
 
 
 @pytest.mark.parametrize("orderly", [True, False])
-def test_what_never_arrives_is_not_called_up_to_date(remote: MemoryRemote, tmp_path: Path, orderly: bool) -> None:
+def test_what_never_arrives_is_not_called_up_to_date(
+    remote: MemoryRemote, tmp_path: Path, orderly: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It is said what is missing from whom: withheld by a remote that shows all it has, else not arrived yet."""
+    monkeypatch.setattr("vaultsync.vault.arriving._PATIENCE", 1.0)
     late = Late(remote)
     late.orderly = orderly
     with laptop(remote) as vault:

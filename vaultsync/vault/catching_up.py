@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from itertools import count
 from typing import Final
 
 from vaultsync.crypto.pairing import lacking
@@ -35,7 +36,8 @@ def fetch_up_to(
     when the remote answers and does not show all of it until ``deadline``; that is among the vault's findings then."""
     exchange = Exchange(ledger, remote, url, environment, load_identity=lambda: unlocking.load_identity(ledger))
     wake = threading.Event()
-    while True:
+    most = 1 + max(0.0, deadline - environment.monotonic()) / _AGAIN_SECONDS
+    for attempt in count(1):
         away: RemoteUnavailable | None = None
         try:
             exchange.run(receive_only=True)
@@ -45,7 +47,7 @@ def fetch_up_to(
         if away is None and not lacking(frontier, applied_here(ledger, identity)):
             return
         left = deadline - environment.monotonic()
-        if left <= 0:
+        if left <= 0 or attempt >= most:  # a clock may stand still
             raise away or _not_arrived(ledger, remote, url, identity, frontier, environment)
         wake.wait(min(left, _AGAIN_SECONDS))
 
