@@ -212,3 +212,35 @@ def test_neither_the_wrong_key_nor_a_file_in_use_is_healed(tmp_path: Path):
     with pytest.raises(StoreBusy):
         device.heal()
     lock.release()
+
+
+def test_unsent_edits_stay_concurrent_with_what_others_wrote_meanwhile(tmp_path: Path):
+    """The phone changed the same field while the laptop's edit waited: whoever wins, the other one is a conflict, and
+    the laptop's edits of what nobody else touched are there, in their order."""
+    device = Device(tmp_path, MemoryRemote(), sent=2, unsent=0)
+    with device.open() as vault:
+        entry, other = vault.view().entries[:2]
+        vault.update(entry.id, title="by the laptop")
+        vault.update(other.id, title="once")
+        vault.update(other.id, title="twice")
+        new = vault.add("login", title="new")
+        vault.update(new.id, title="new, and changed")
+    phone = vs.Vault.join(
+        tmp_path / "other.vault", "memory://", schema=SCHEMA, password="pw", code=device.code, background=False,
+        environment=device.environment(), opener=lambda url: device.remote,
+    )  # fmt: skip
+    phone.update(entry.id, title="by the phone")
+    phone.sync()
+    outcome = device.heal()
+    assert outcome.lost == ()
+    with device.open() as vault:
+        vault.sync()
+        phone.sync()
+        for one in (vault, phone):
+            shown = one.view()[entry.id]
+            both = {shown["title"], *(conflict.value for conflict in shown.conflicts["title"])}
+            assert both == {"by the laptop", "by the phone"}
+            assert one.view()[other.id]["title"] == "twice"
+            assert one.view()[new.id]["title"] == "new, and changed"
+            assert not one.view()[other.id].conflicts
+    phone.close()

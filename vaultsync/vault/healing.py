@@ -22,6 +22,7 @@ from vaultsync.crypto.keys import Chain
 from vaultsync.crypto.roster_entry import open_entry
 from vaultsync.crypto.rows import LocalKey
 from vaultsync.document.changes import Action, Change, OpId
+from vaultsync.document.codec import encode
 from vaultsync.document.edits import DELETED, Edit
 from vaultsync.document.engine import Engine
 from vaultsync.document.layout import ENTRIES, SECTION_OBJECTS
@@ -29,6 +30,7 @@ from vaultsync.errors import (
     BadSeal,
     DamagedStore,
     MalformedChange,
+    MissingDependencies,
     ObjectMissing,
     Refused,
     RemoteRefused,
@@ -240,8 +242,14 @@ def _record_anew(ledger: Ledger, found: Salvaged) -> tuple[int, list[str]]:
     engine = ledger.engine
     new = [change for change in changes if not engine.has(change.hash)]
     gone = sum(max(0, tip.seq - engine.last_seq(tip.actor)) for tip in found.actors) - len(new)
-    made: dict[OpId, str] = {}
-    for change in new:
+    kept = _remade(new, ledger)
+    made: dict[OpId, str] = {
+        (counter, change.actor): op.key
+        for change in new[:kept]
+        for counter, op in enumerate(change.ops, change.start_op)
+        if op.action is Action.MAKE_MAP
+    }
+    for change in new[kept:]:
         edits = list(_edits(change, ledger.engine, made))
         gone += None in edits
         with ledger.write() as transaction:
@@ -252,6 +260,36 @@ def _record_anew(ledger: Ledger, found: Salvaged) -> tuple[int, list[str]]:
     if "actors" in found.lost:
         return len(new), ["Changes of this device that were sent nowhere may be missing: their number is lost as well."]
     return len(new), []
+
+
+def _remade(new: list[Change], ledger: Ledger) -> int:
+    """Make these changes again under the new incarnation, one for one: they stay concurrent with what was concurrent,
+    so that what others wrote meanwhile is a conflict and not overwritten. How many, from the first on; one whose past
+    is not whole ends it, and is recorded as an edit of now."""
+    names: dict[bytes, bytes] = {}
+    actors: dict[OpId, bytes] = {}
+    own = ledger.actor
+    for number, change in enumerate(new):
+        deps = {names.get(dep, dep) for dep in change.deps}
+        deps |= {names[new[number - 1].hash]} if number else set()
+        if not all(map(ledger.engine.has, deps)):
+            return number
+        actors |= {(change.start_op + at, change.actor): own for at in range(len(change.ops))}
+        ops = [
+            op._replace(
+                obj=None if op.obj is None else (op.obj[0], actors.get(op.obj, op.obj[1])),
+                preds=tuple((pred[0], actors.get(pred, pred[1])) for pred in op.preds),
+            )
+            for op in change.ops
+        ]
+        chunk = encode(own, number + 1, change.start_op, sorted(deps), ops)
+        try:
+            with ledger.write() as transaction:
+                (made,) = transaction.record_anew([chunk]).changes
+        except (Refused, MissingDependencies):
+            return number
+        names[change.hash] = made.hash
+    return len(new)
 
 
 def _edits(change: Change, engine: Engine, made: dict[OpId, str]) -> Iterator[Edit | None]:

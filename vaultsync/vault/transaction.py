@@ -115,6 +115,14 @@ class Transaction(Notes):
         self.touches.add(applied.touched)
         return applied
 
+    def record_anew(self, chunks: Sequence[bytes]) -> Applied:
+        """Changes that this device made before and nobody has, remade under its present actor, with what they depend
+        on as it was. All or none; raises as `apply`."""
+        applied = self.engine.apply(chunks, actor=self.actor)
+        self._record(applied.changes, Origin.OWN)
+        self.touches.add(applied.touched)
+        return applied
+
     def begin_incarnation(self, actor: bytes) -> None:
         """From here on this device writes under another actor."""
         self.set_state(INCARNATION, actor)
