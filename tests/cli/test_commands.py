@@ -101,7 +101,7 @@ def test_json_has_stable_keys(vault: Shell) -> None:
     keys = {"healthy", "lost", "whole", "details", "remote", "drift", "checkpoint_ms"}
     assert vault.json("doctor", "ann.vault").keys() == keys
     (device,) = vault.json("devices", "ann.vault")
-    assert device.keys() == {"id", "name", "this", "app", "version", "release", "platform", "heard"}
+    assert device.keys() == {"id", "name", "this", "app", "version", "release", "platform", "heard", "arrived"}
     assert vault.json("notices", "ann.vault") == []
     assert vault.json("history", "ann.vault", "GitHub")[0].keys() == {
         "id", "event", "device", "version", "time", "before", "after", "masked",
