@@ -218,6 +218,14 @@ def test_an_export_holds_everything_and_only_its_owner_reads_it(vault: Shell) ->
     assert json.loads(Path("out.json").read_text())["entries"][0]["fields"]["password"] == "CANARY-1"
 
 
+def test_an_export_takes_attached_files_along_into_a_folder_of_its_own(vault: Shell) -> None:
+    assert vault.json("export", "ann.vault", "out.json", "--attachments", "files")["entries"] == 1
+    assert Path("files").is_dir()
+    Path("files", "mine").write_text("mine")
+    assert "no empty folder" in vault.fails("export", "ann.vault", "again.json", "--attachments", "files")
+    assert not Path("again.json").exists()
+
+
 def test_edits_sync_by_themselves_once_connected(vault: Shell) -> None:
     code = vault.json("create", "other.vault")["recovery_code"]
     vault("add", "other.vault", "ssh_key", "title=Server")
