@@ -23,7 +23,7 @@ from itertools import count
 from typing import Any
 
 from tests.lenses import oracle
-from tests.lenses.forms import JOIN, SLOT, Form, facts, in_order, words
+from tests.lenses.forms import JOIN, OVER, SLOT, Form, facts, in_order, words
 from vaultsync.document.engine import DELETED, Edit, Engine
 from vaultsync.schema.cells import GONE, Ops, Raw, owner, trashed
 from vaultsync.schema.types import Schema
@@ -148,6 +148,8 @@ def edit(setup: Setup, device: Device, serial: int, rng: random.Random) -> Plann
     text = facts({key: values[key]}) if values.get(key) else {}
     held = frozenset({*text, *(f for f, k in where.items() if k == key)})
     clear = fact in text and rng.random() < setup.clears
+    if form is OVER and version < 4:
+        held |= frozenset(where)  # each field below the join is another form of every part above it
     text.pop(fact, None)
     if not clear:
         text[fact] = f"{fact}~{serial}"
