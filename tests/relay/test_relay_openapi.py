@@ -26,7 +26,7 @@ from vaultsync.crypto.keys import DeviceKeys
 from vaultsync.relay.openapi import description
 from vaultsync.remote.signing import SCHEME, Membership, bucket_of, request_parts
 
-EXAMPLES = int(os.environ.get("VAULTSYNC_EXAMPLES", "6"))
+EXAMPLES = int(os.environ.get("VAULTSYNC_EXAMPLES", "4"))
 STORED = Path(__file__).resolve().parents[2] / "docs" / "relay-openapi.json"
 OWNER = DeviceKeys.from_bytes(bytes(range(32))).access
 BUCKET = bucket_of(OWNER.public).hex()
