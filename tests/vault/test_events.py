@@ -170,6 +170,7 @@ def test_edits_and_merges_come_with_exactly_the_ids_that_changed() -> None:
     with laptop.batch():
         two = laptop.add("note", title="2")
         laptop.update(one, title="1b")
+    wait_for(lambda: any(e.status and e.status.state is State.MANUAL for e in tuple(here)))  # told before the pass
     laptop.sync()
     phone.sync()
     phone.close()
