@@ -62,7 +62,7 @@ def test_first_minutes(shell: Shell, tmp_path: Path) -> None:
 
 
 def test_sigterm_answers_whoever_waits(shell: Shell, tmp_path: Path) -> None:
-    with Relay(tmp_path) as relay:
+    with Relay(tmp_path, "--log-requests") as relay:
         shell.json("create", "ann.vault")
         shell("connect", "ann.vault", relay.url)
         import vaultsync as vs

@@ -110,6 +110,9 @@ def relay(
         bool,
         typer.Option("--metrics/--no-metrics", help="Serve counts for Prometheus at /metrics.", rich_help_panel=_PACE),
     ] = True,
+    log_requests: Annotated[
+        bool, typer.Option("--log-requests", help="Log every request, not just refused ones.", rich_help_panel=_PACE)
+    ] = False,
 ) -> None:
     """Run a relay: a place that your devices sync through, and that reads nothing.
 
@@ -138,6 +141,7 @@ def relay(
         grace_seconds=grace_seconds,
         connections=connections,
         metrics=metrics,
+        log_requests=log_requests,
     )
     try:
         from vaultsync.relay import serve

@@ -52,6 +52,7 @@ class RelayConfig:
     grace_seconds: int = 10
     connections: int = 8
     metrics: bool = True
+    log_requests: bool = False
 
     def __post_init__(self) -> None:
         if (self.certificate is None) != (self.key is None):

@@ -97,7 +97,7 @@ def serve(
     handler.setFormatter(JsonLines())
     names = ("vaultsync.relay", "uvicorn.error")
     before: list[tuple[logging.Logger, int, bool]] = []
-    for name, level in zip(names, (logging.INFO, logging.ERROR), strict=True):
+    for name, level in zip(names, (logging.DEBUG if config.log_requests else logging.INFO, logging.ERROR), strict=True):
         logger = logging.getLogger(name)
         before.append((logger, logger.level, logger.propagate))
         logger.addHandler(handler)
