@@ -31,6 +31,8 @@ MAX_SAFE_INT: Final = 1 << 53
 
 MAX_FORK_STATES: Final = 256
 """Ways of having known less of forked chains that are tried to understand a change; eight forks of one vault fit."""
+MAX_FORKED_CHANGES: Final = 1 << 20
+"""Changes that a document holds others for, as a checkpoint brings them along."""
 
 # ---- schema -----------------------------------------------------------------------------------------------------
 MAX_NAME_CHARS: Final = 64

@@ -17,6 +17,7 @@ from vaultsync.view.entry import Status
 
 _SCALARS = ("title", "password", "count", "due", "scan")
 _PARTS = ("remarks", "urls", "labels")
+_DAY = 24 * 3600 * 1000
 _DUE = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -82,8 +83,10 @@ def shows(entry: Any, fact: Fact) -> bool:
 class ForkedWorld(World):
     """Devices and copies on islands: what is put on one is not seen on another before somebody travels."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, checkpoints: bool = False) -> None:
         super().__init__(f"forks {seed}", MemoryRemote())
+        self.checkpoints = checkpoints
+        """Whether devices write checkpoints, let days pass, and join late; bounds are the caller's."""
         self.rng = random.Random(seed)
         self.account = Account()
         self.owner: dict[str, Installed] = {}
@@ -210,6 +213,15 @@ class ForkedWorld(World):
         self.settle(note)
         self.check_equal(note)
         self._check_account(note)
+        if self.checkpoints:
+            assert self.rng.choice(self.installed).vault.checkpoint(), f"{note}: no checkpoint is written"
+            self.settle(note)
+            for _ in range(3):
+                self.clock.advance(2 * _DAY)
+                self.settle(note)
+            late = self.join("late")
+            self.settle(note)
+            assert late.vault._ledger.engine.heads == self.installed[0].vault._ledger.engine.heads
         one = self.rng.choice(self.installed)
         for entry in one.vault.view().trash:
             one.vault.restore(entry.id)
@@ -298,7 +310,12 @@ def wander(world: ForkedWorld, steps: int, *, late: bool = False) -> None:
     rng = world.rng
     for _ in range(steps):
         one, roll = rng.choice(world.installed), rng.random()
-        if roll < 0.4:
+        if world.checkpoints and rng.random() < 0.25:
+            world.clock.advance(2 * _DAY)
+            world.sync(one)
+            one.vault.checkpoint()
+            world.sync(one)
+        elif roll < 0.4:
             world.write(one)
         elif roll < 0.52:
             world.remove(one)

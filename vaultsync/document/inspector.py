@@ -6,8 +6,12 @@ compares them with what the writers signed, and loads the same bytes only then.
 
 ::
 
-    in    4 memory (MiB) | 4 processor time (s) | 1 gate | the document, to the end
-    out   JSON {"heads": [hash], "last": {actor: [seq, hash]}, "changes": n}, or {"refused": why}
+    in    4 memory (MiB) | 4 processor time (s) | 1 gate | 4 length of what follows | [4 length | change] ... | the document
+    out   JSON {"heads": [hash], "ends": {actor: [[seq, hash], ...]}, "changes": n}, or {"refused": why}
+
+The changes are those that were signed and for which the document holds others (`branches`): from them the others are
+made again, and have to be what the document holds. ``ends`` are then what its writers must have signed for: the last
+change of each actor that nobody computes, and of each of its branches.
 
 With ``gate``, every change is taken out of the document and has to pass the gate into a new one, in causal order; the
 document that is made so must have the same heads. Without it (whoever asks has seen all the changes that are signed for
@@ -22,31 +26,36 @@ from __future__ import annotations
 import json
 import struct
 import sys
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from ..errors import EngineFailure, MalformedChange, MissingDependencies
+from .branches import recompute
+from .codec import decode
 from .columns import unsigned
 from .engine import Engine
 
-__all__ = ["REQUEST", "Inspection", "inspect", "main"]
+__all__ = ["REQUEST", "Inspection", "inspect", "joined", "main"]
 
-REQUEST: Final = struct.Struct(">IIB")
+REQUEST: Final = struct.Struct(">IIBI")
 _MAGIC: Final = b"\x85\x6f\x4a\x83"
 _DOCUMENT: Final = 0
+_LENGTH: Final = struct.Struct(">I")
 _BATCH: Final = 1_000
 """Changes let through the gate at once."""
 
 
 class Inspection(NamedTuple):
-    """What was found: the heads, each actor's last change as (number, hash), and how many changes there are."""
+    """What was found: the heads, the ends of each actor's branches as (number, hash), ascending, and how many changes
+    there are."""
 
     heads: tuple[bytes, ...]
-    last: dict[bytes, tuple[int, bytes]]
+    ends: dict[bytes, tuple[tuple[int, bytes], ...]]
     changes: int
 
 
-def inspect(document: bytes, *, gate: bool) -> Inspection:
-    """Look at a saved document, here and now. Raises `MalformedChange`; and takes whatever the bytes make it take."""
+def inspect(document: bytes, *, gate: bool, signed: Sequence[bytes] = ()) -> Inspection:
+    """Look at a saved document, here and now; ``signed``: the changes for which it holds others. Raises `MalformedChange`; and takes whatever the bytes make it take."""
     _check_frame(document)
     try:
         found = Engine.load(document)
@@ -57,7 +66,7 @@ def inspect(document: bytes, *, gate: bool) -> Inspection:
                 made.apply(chunks[start : start + _BATCH])
             if made.heads != found.heads or made.lasts() != found.lasts():
                 raise MalformedChange("the document is not what its changes make")
-        return Inspection(found.heads, found.lasts(), len(chunks))
+        return Inspection(found.heads, recompute(found, [decode(chunk) for chunk in signed]), len(chunks))
     except (EngineFailure, MissingDependencies):
         raise MalformedChange("the document cannot be loaded") from None
 
@@ -74,13 +83,14 @@ def _check_frame(document: bytes) -> None:
 def main() -> int:
     """Answer one request from standard input on standard output."""
     source, answer = sys.stdin.buffer, sys.stdout.buffer
-    mebibytes, seconds, gate = REQUEST.unpack(source.read(REQUEST.size))
+    mebibytes, seconds, gate, length = REQUEST.unpack(source.read(REQUEST.size))
     _limit(mebibytes << 20, seconds)
     found: dict[str, Any]
     try:
-        heads, last, changes = inspect(source.read(), gate=bool(gate))
-        rows = {actor.hex(): [seq, name.hex()] for actor, (seq, name) in last.items()}
-        found = {"heads": [head.hex() for head in heads], "last": rows, "changes": changes}
+        signed = _cut(source.read(length))
+        heads, ends, changes = inspect(source.read(), gate=bool(gate), signed=signed)
+        rows = {actor.hex(): [[seq, name.hex()] for seq, name in places] for actor, places in ends.items()}
+        found = {"heads": [head.hex() for head in heads], "ends": rows, "changes": changes}
     except MalformedChange as error:
         found = {"refused": str(error)}
     except MemoryError:
@@ -88,6 +98,20 @@ def main() -> int:
     answer.write(json.dumps(found).encode())
     answer.flush()
     return 0
+
+
+def joined(chunks: Sequence[bytes]) -> bytes:
+    """Changes as a request holds them."""
+    return b"".join(part for chunk in chunks for part in (_LENGTH.pack(len(chunk)), chunk))
+
+
+def _cut(data: bytes) -> list[bytes]:
+    chunks, at = [], 0
+    while at < len(data):
+        (length,) = _LENGTH.unpack_from(data, at)
+        chunks.append(data[at + _LENGTH.size : at + _LENGTH.size + length])
+        at += _LENGTH.size + length
+    return chunks
 
 
 def _limit(memory: int, seconds: int) -> None:

@@ -32,7 +32,7 @@ from ..errors import MalformedChange
 from ..limits import MAX_FORK_STATES, MAX_VECTOR_BYTES
 from .codec import Action, Change, Op, OpId, Scalar, decode_own, encode
 
-__all__ = ["Base", "Resolution", "Target", "resolve"]
+__all__ = ["Base", "Resolution", "Target", "computed_actor", "resolve"]
 
 _LABEL: Final = b"vaultsync/v1/transplant\0"
 _EDITED, _DELETED = "$edited/", "$deleted/"
@@ -82,7 +82,8 @@ class Resolution:
     ``images``: each of them by its hash, and the change that stands for it in the document (most often itself).
     ``waiting``: those that cannot be placed yet, and the dependencies that are missing. ``refused``: those that no
     device of ours can have made. ``contested``: actors of which there are several branches. ``versions``: the hashes of
-    everything that stood or stands for one of them, as far as it was looked at.
+    everything that stood or stands for one of them, as far as it was looked at. ``follows``: by hash the change of the
+    same actor that each one follows, ``b""`` for one of the base, ``None`` while its past is not known.
     """
 
     images: Mapping[bytes, Change]
@@ -90,6 +91,7 @@ class Resolution:
     refused: Mapping[bytes, MalformedChange]
     contested: frozenset[bytes]
     versions: frozenset[bytes]
+    follows: Mapping[bytes, bytes | None]
 
     @property
     def moved(self) -> frozenset[bytes]:
@@ -124,7 +126,13 @@ def resolve(
                 done.refused,
                 frozenset(place.actor for place in world.forks()),
                 frozenset(world.versions),
+                {hash: world.before(change) for hash, change in world.wire.items()},
             )
+
+
+def computed_actor(change: Change) -> bytes:
+    """The actor under which a run is made anew that begins with this change."""
+    return sha256(_LABEL + change.actor + change.hash).digest()[:16]
 
 
 @dataclass
@@ -264,7 +272,7 @@ class _World:
             root, last = done.roots[before], done.images[before]
             target = Target(last.actor, last.seq + 1)
         else:
-            root, target = hash, Target(sha256(_LABEL + change.actor + hash).digest()[:16], 1)
+            root, target = hash, Target(computed_actor(change), 1)
         if before and before not in change.deps and before not in self.past(change):
             raise MalformedChange("a change that does not build on its actor's previous one")
         done.roots[hash] = root

@@ -9,7 +9,8 @@ Anchors stay for as long as their checkpoint.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
 from vaultsync import limits
@@ -33,7 +34,8 @@ class Offer(NamedTuple):
 
 
 class Known(NamedTuple):
-    """A checkpoint that was verified here and is held whole. ``since``: when that was (ms)."""
+    """A checkpoint that was verified here and is held whole. ``since``: when that was (ms). ``ends``: of chains that
+    forked or may yet fork, the hashes of the last changes that it holds of each branch."""
 
     env_id: bytes
     writer: bytes
@@ -41,6 +43,7 @@ class Known(NamedTuple):
     parts: tuple[str, ...]
     size: int
     since: int
+    ends: Mapping[bytes, tuple[bytes, ...]] = MappingProxyType({})
 
     def covers(self, other: Frontier) -> bool:
         """Whether it holds everything that a checkpoint with that frontier holds."""
@@ -111,12 +114,17 @@ def situation(
 
 
 # ---- collecting -----------------------------------------------------------------------------------------------------
-def superseded(known: Sequence[Known]) -> list[Known]:
-    """Those that two others, each verified later or holding more, hold everything of: nobody needs them any more."""
+def superseded(
+    known: Sequence[Known], holds: Callable[[Known, Known], bool] = lambda one, other: one.covers(other.frontier)
+) -> list[Known]:
+    """Those that two others, each verified later or holding more, hold everything of: nobody needs them any more.
+
+    ``holds``: whether one checkpoint holds everything of another.
+    """
     gone: list[Known] = []
     for one in sorted(known, key=_weight):
         heavier = (other for other in known if other not in gone and _weight(other) > _weight(one))
-        if sum(other.covers(one.frontier) for other in heavier) >= 2:
+        if sum(holds(other, one) for other in heavier) >= 2:
             gone.append(one)
     return gone
 

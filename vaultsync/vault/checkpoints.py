@@ -10,8 +10,8 @@ import hashlib
 import json
 import struct
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Final, TypeAlias
 
 from vaultsync import limits
 from vaultsync.crypto import body as bodies
@@ -19,16 +19,17 @@ from vaultsync.crypto import checkpoint as sealed_checkpoint
 from vaultsync.crypto import envelope
 from vaultsync.crypto.checkpoint import Checkpoint, Tip
 from vaultsync.crypto.keys import EpochKey
-from vaultsync.document.engine import Engine
-from vaultsync.errors import Refused, UpdateRequired
+from vaultsync.document.branches import recompute
+from vaultsync.errors import MalformedChange, MalformedEnvelope, Refused, UpdateRequired
 from vaultsync.store import Reading
 from vaultsync.sync import events as ev
 from vaultsync.sync import names
 from vaultsync.sync.coverage import Frontier, Known, floors
 from vaultsync.vault.environment import Environment
+from vaultsync.vault.grafting import signed_changes
 from vaultsync.vault.identity import Identity
 from vaultsync.vault.inspection import inspect_apart
-from vaultsync.vault.ledger import Ledger, Notes
+from vaultsync.vault.ledger import Ledger, Notes, Transaction
 from vaultsync.vault.parcels import Incomplete, Parcel, open_parcel, tips
 
 __all__ = [
@@ -38,10 +39,9 @@ __all__ = [
     "known_checkpoints",
     "note",
     "parts_of",
-    "recomputed",
     "remember_parcel",
     "remember_tip",
-    "signed_tips",
+    "signed_ends",
     "with_floors",
     "write_checkpoint",
 ]
@@ -49,7 +49,10 @@ __all__ = [
 KNOWN: Final = "checkpoint/"
 """State, by id: a checkpoint that was verified here, and is held."""
 TIP: Final = "tip/"
-"""State, by chain: the last change of another device's that it signed for, as far as applied here."""
+"""State, by chain: the last change of another device's that it signed for, as far as applied here; and by chain and
+hash those that it may not follow."""
+Ends: TypeAlias = Mapping[bytes, Sequence[tuple[int, bytes]]]
+"""By actor the last changes of its branches (`document.branches`), as number and hash."""
 _TIP: Final = struct.Struct(">Q32s64s")
 
 
@@ -74,6 +77,7 @@ def note(transaction: Notes, known: Known) -> None:
         "parts": list(known.parts),
         "size": known.size,
         "since": known.since,
+        "ends": {chain.hex(): [name.hex() for name in ends] for chain, ends in known.ends.items()},
     }
     transaction.set_state(KNOWN + known.env_id.hex(), json.dumps(row).encode())
 
@@ -89,7 +93,8 @@ def _parsed(data: bytes) -> Known:
     row = json.loads(data)
     frontier = {bytes.fromhex(chain): (seq, bytes.fromhex(env_id)) for chain, (seq, env_id) in row["frontier"].items()}
     ids = bytes.fromhex(row["env_id"]), bytes.fromhex(row["writer"])
-    return Known(*ids, frontier, tuple(row["parts"]), row["size"], row["since"])
+    ends = {bytes.fromhex(chain): tuple(map(bytes.fromhex, hashes)) for chain, hashes in row.get("ends", {}).items()}
+    return Known(*ids, frontier, tuple(row["parts"]), row["size"], row["since"], ends)
 
 
 def with_floors(applied: Mapping[bytes, ev.Tip], known: Iterable[Known]) -> dict[bytes, ev.Tip]:
@@ -99,56 +104,64 @@ def with_floors(applied: Mapping[bytes, ev.Tip], known: Iterable[Known]) -> dict
 
 
 # ---- what certifies the document here -------------------------------------------------------------------------------
-def recomputed(engine: Engine) -> frozenset[bytes]:
-    """Actors whose changes every device computes alike, and nobody signs. None so far."""
-    return frozenset()
+def remember_tip(transaction: Transaction, chain: bytes, tip: Tip) -> None:
+    """Keep the signature over the last applied change of a chain; its envelope may go one day.
+
+    The one before stays beside it as long as the document does not show that this one follows it: chains fork.
+    """
+    name, engine = TIP + chain.hex(), transaction.engine
+    stored = transaction.state(name)
+    if stored is not None:
+        before = Tip(*_TIP.unpack(stored))
+        follows = engine.has(tip.hash) and engine.change_at(chain, before.seq) == before.hash
+        if before.hash != tip.hash and not (follows and before.seq <= tip.seq):
+            transaction.set_state(f"{name}/{before.hash.hex()}", stored)
+    transaction.set_state(name, _TIP.pack(*tip))
 
 
-def remember_tip(transaction: Notes, chain: bytes, tip: Tip) -> None:
-    """Keep the signature over the last applied change of a chain; its envelope may go one day."""
-    transaction.set_state(TIP + chain.hex(), _TIP.pack(*tip))
-
-
-def remember_parcel(transaction: Notes, parcel: Parcel) -> None:
+def remember_parcel(transaction: Transaction, parcel: Parcel) -> None:
     """The same from an envelope that is being applied."""
     if parcel.changes and parcel.body.tip is not None:
         last = parcel.changes[-1]
         remember_tip(transaction, parcel.header.chain_id, Tip(last.seq, last.hash, parcel.body.tip))
 
 
-def signed_tips(
-    ledger: Ledger, engine: Engine, reading: Reading, identity: Identity, epochs: dict[bytes, EpochKey]
-) -> dict[bytes, Tip] | None:
-    """Every writer's word for its last change in the document; ``None`` when somebody's is not known here."""
+def signed_ends(
+    ledger: Ledger, reading: Reading, identity: Identity, epochs: dict[bytes, EpochKey], ends: Ends
+) -> dict[bytes, tuple[Tip, ...]] | None:
+    """Every writer's word for the ends of its branches; ``None`` when somebody's is not known here."""
     found = {}
-    apart = recomputed(engine)
-    for chain, (seq, name) in engine.lasts().items():
-        if chain in apart:
-            continue
+    for chain, places in ends.items():
         if identity.roster.writers.get(chain) == identity.keys.public.id:
-            found[chain] = Tip(seq, name, bodies.sign_tip(identity.keys, identity.vault_id, chain, seq, name))
+            found[chain] = tuple(
+                Tip(seq, name, bodies.sign_tip(identity.keys, identity.vault_id, chain, seq, name))
+                for seq, name in places
+            )
             continue
-        tip = _signed_tip(ledger, reading, chain, identity, epochs)
-        if tip is None or (tip.seq, tip.hash) != (seq, name):
+        rows = {name: ledger.unseal_state(name, row) for name, row in reading.states(TIP + chain.hex()).items()}
+        kept = {(tip.seq, tip.hash): tip for row in rows.values() if row for tip in [Tip(*_TIP.unpack(row))]}
+        if not kept.keys() >= set(places):
+            kept |= _from_envelopes(reading, chain, identity, epochs)
+        if not kept.keys() >= set(places):
             return None
-        found[chain] = tip
+        found[chain] = tuple(kept[place] for place in places)
     return found
 
 
-def _signed_tip(
-    ledger: Ledger, reading: Reading, chain: bytes, identity: Identity, epochs: dict[bytes, EpochKey]
-) -> Tip | None:
-    kept = ledger.unseal_state(TIP + chain.hex(), reading.state(TIP + chain.hex()))
-    if kept is not None:
-        return Tip(*_TIP.unpack(kept))
-    last = reading.last_envelope(chain, envelope.Kind.CHANGES)  # applied before signatures were kept apart
-    try:
-        parcel = open_parcel(last.name, last.data, identity, epochs) if last else None
-    except (Incomplete, Refused, UpdateRequired):
-        return None
-    if parcel is None or not parcel.changes or parcel.body.tip is None:
-        return None
-    return Tip(parcel.changes[-1].seq, parcel.changes[-1].hash, parcel.body.tip)
+def _from_envelopes(
+    reading: Reading, chain: bytes, identity: Identity, epochs: dict[bytes, EpochKey]
+) -> dict[tuple[int, bytes], Tip]:
+    """What envelopes say that are still here: applied before signatures were kept apart."""
+    found = {}
+    for held in reading.envelopes(chain):
+        try:
+            parcel = open_parcel(held.name, held.data, identity, epochs)
+        except (Incomplete, Refused, UpdateRequired):
+            continue
+        if parcel.changes and parcel.body.tip is not None:
+            last = parcel.changes[-1]
+            found[last.seq, last.hash] = Tip(last.seq, last.hash, parcel.body.tip)
+    return found
 
 
 # ---- writing one ----------------------------------------------------------------------------------------------------
@@ -184,18 +197,30 @@ def write_checkpoint(
             tip = reading.own_tip(ledger.actor)
             if engine.last_seq(ledger.actor) != (tip.packed if tip else 0):
                 return None
-            signed = signed_tips(ledger, engine, reading, identity, epochs)
+            changes = signed_changes(ledger, reading)
+            try:
+                signed = signed_ends(ledger, reading, identity, epochs, recompute(engine, changes))
+            except MalformedChange as error:
+                raise MalformedEnvelope(f"the branches here do not come to what is here: {error}") from None
             applied = tips(reading, identity)
             last = reading.last_envelope(identity.chain.id, envelope.Kind.CHECKPOINT)
         if not signed:
             return None
         document, heads = engine.save(), engine.heads
     frontier = {chain: (at.seq, at.env_id) for chain, at in applied.items() if chain in signed}
-    made = Checkpoint(document, signed, frontier, identity.roster.head, 0)
-    found = inspect_apart(document, gate=False, command=environment.python, stop=stop)
+    made = Checkpoint(
+        document,
+        {chain: tips[-1] for chain, tips in signed.items()},
+        frontier,
+        identity.roster.head,
+        0,
+        tuple((chain, tip) for chain, tips in sorted(signed.items()) for tip in tips[:-1]),
+        tuple(change.chunk for change in changes),
+    )
+    found = inspect_apart(document, gate=False, signed=made.changes, command=environment.python, stop=stop)
     if found.heads != heads:
         return None
-    sealed_checkpoint.verify(made, found.last, identity.roster, identity.vault_id, recomputed=recomputed(engine))
+    sealed_checkpoint.verify(made, found.ends, identity.roster, identity.vault_id)
     number = 1 + (last.seq // limits.MAX_CHECKPOINT_PARTS if last else 0)
     header = envelope.Header(
         envelope.Kind.CHECKPOINT, identity.vault_id, identity.chain.id, epoch.id, number, envelope.FIRST
@@ -209,6 +234,7 @@ def write_checkpoint(
         tuple(name for name, _ in parts),
         len(sealed.data),
         environment.now_ms(),
+        {chain: tuple(tip.hash for tip in tips) for chain, tips in signed.items()},
     )
     with ledger.write() as transaction:
         for index, (name, data) in enumerate(parts):

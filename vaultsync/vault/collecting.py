@@ -20,9 +20,10 @@ from vaultsync.crypto import envelope
 from vaultsync.errors import RemoteRefused, RemoteUnavailable
 from vaultsync.remote.port import Remote
 from vaultsync.sync.coverage import Known, collectible, superseded
-from vaultsync.vault.checkpoints import forget
+from vaultsync.vault.checkpoints import forget, known_checkpoints
 from vaultsync.vault.environment import Environment
 from vaultsync.vault.ledger import Ledger
+from vaultsync.vault.lines import Lines
 
 __all__ = ["Collector"]
 
@@ -33,10 +34,13 @@ COLLECTED: Final = "collected/"
 class Collector:
     """Collects on one remote, and here."""
 
-    def __init__(self, ledger: Ledger, remote: Remote, remote_id: str, environment: Environment) -> None:
+    def __init__(
+        self, ledger: Ledger, remote: Remote, remote_id: str, vault: bytes, environment: Environment
+    ) -> None:
         self._ledger = ledger
         self._remote = remote
         self._remote_id = remote_id
+        self._vault = vault
         self._environment = environment
         self._keeps_all = False
 
@@ -61,7 +65,9 @@ class Collector:
         try:
             for chain, listed in chains.items():
                 budget -= self._envelopes(chain, listed, ripe, known, budget, stop)
-            for one in superseded(ripe):
+            lines = Lines(self._ledger, self._vault)
+            whole = {one.env_id: one for one in known_checkpoints(self._ledger)}
+            for one in superseded([whole.get(one.env_id, one) for one in ripe], lines.holds):
                 if budget > 0:
                     budget -= self._checkpoint(one, checkpoints, stop)
         except RemoteUnavailable:

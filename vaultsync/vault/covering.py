@@ -28,6 +28,7 @@ from vaultsync.vault.environment import Environment
 from vaultsync.vault.identity import Identity
 from vaultsync.vault.inspection import InspectorUnavailable
 from vaultsync.vault.ledger import Ledger
+from vaultsync.vault.lines import Lines
 from vaultsync.vault.parcels import known_tips
 from vaultsync.vault.rosters import Rosters
 from vaultsync.vault.sweeping import Sweeper
@@ -55,9 +56,11 @@ class Covering:
         received: Callable[[int], None],
         expected: Callable[[int], None],
         merged: Callable[[frozenset[str]], None],
+        began: Callable[[Identity], None],
     ) -> None:
         """``put`` puts an object, and counts it; ``received`` and ``expected`` are told bytes that came and that will
-        come; ``merged`` which entries a checkpoint touched, under no lock."""
+        come; ``merged`` which entries a checkpoint touched, under no lock; ``began`` who this device is when another
+        incarnation began with it."""
         self._ledger = ledger
         self._remote = remote
         self._remote_id = remote_id
@@ -68,7 +71,8 @@ class Covering:
         self._received = received
         self._expected = expected
         self._merged = merged
-        self._collector = Collector(ledger, remote, remote_id, environment)
+        self._began = began
+        self._collector = Collector(ledger, remote, remote_id, rosters.identity.vault_id, environment)
         self._sweeper = Sweeper(ledger, remote, remote_id, environment)
         self._known: list[Known] = []
         self._weighed: dict[bytes, tuple[int, int, int]] = {}  # chain: floor, last that was weighed, bytes
@@ -90,7 +94,8 @@ class Covering:
     # ---- before envelopes -------------------------------------------------------------------------------------
     def tips(self) -> dict[bytes, ev.Tip]:
         """How far each chain is applied, and covered by a checkpoint that was verified here."""
-        self._known = counting(known_checkpoints(self._ledger), self._identity)
+        everything = counting(known_checkpoints(self._ledger), self._identity)
+        self._known = Lines(self._ledger, self._identity.vault_id).counted(everything)
         return with_floors(known_tips(self._ledger, self._identity), self._known)
 
     def look(self) -> None:
@@ -166,6 +171,7 @@ class Covering:
             received=self._received,
             stop=stop,
             check=lambda: _check(stop),
+            began=self._began,
         )
         try:
             taken = taker.take(offer)
@@ -283,7 +289,8 @@ class Covering:
 
     def _gone(self) -> bool:
         """Whether something was trimmed here on the word of checkpoints that do not count any more."""
-        everything = floors(known_checkpoints(self._ledger))
+        known = known_checkpoints(self._ledger)
+        everything = floors(Lines(self._ledger, self._identity.vault_id).counted(known))
         counted = floors(self._known)
         return any(counted.get(chain, (0, b""))[0] < seq for chain, (seq, _) in everything.items())
 

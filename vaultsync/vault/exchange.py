@@ -108,6 +108,7 @@ class Exchange:
             received=self._count_received,
             expected=self._expect,
             merged=self._note_merged,
+            began=self._begin,
         )
         self._merged = merged
         self._progress = progress
@@ -481,6 +482,11 @@ class Exchange:
         self._learned(identity)
         core.receive(ev.RosterChanged(self._rosters.chains, identity.chain.id))
 
+    def _begin(self, identity: Identity) -> None:
+        """The same, with a checkpoint that was merged in."""
+        if self._core is not None:
+            self._began(self._core, identity)
+
     def _check_sealed(self, transaction: Transaction, chain: bytes, parcels: list[Parcel]) -> None:
         """Raises `StaleEpoch`: neither the key nor what its writer knows of the devices goes back within a chain."""
         stored = transaction.state(SEALED + chain.hex())
@@ -494,6 +500,7 @@ class Exchange:
 
     def _note_merged(self, entries: frozenset[str]) -> None:
         """A checkpoint was merged in, which touched these."""
+        self._grafts.load()
         self._tally.entries |= entries
         self._merged(entries)
 

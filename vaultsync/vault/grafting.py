@@ -13,19 +13,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from vaultsync.document.changes import Change, OpId, Scalar
+from vaultsync.document.branches import Apart, Part, fork_start, set_apart
+from vaultsync.document.changes import Change
 from vaultsync.document.codec import decode_own
 from vaultsync.document.engine import Engine
 from vaultsync.document.transplant import Resolution, Target, resolve
 from vaultsync.errors import MissingDependencies
+from vaultsync.store import Reading
 from vaultsync.vault.identity import Identity
 from vaultsync.vault.incarnation import renew
 from vaultsync.vault.ledger import Ledger, Transaction
 
-__all__ = ["SIDE", "Grafts", "grafted_actors"]
+__all__ = ["FORK", "SIDE", "Grafts", "grafted_actors", "keep", "lost", "signed_changes"]
 
 FORK: Final = "fork/"
 GRAFTED: Final = "grafted"
@@ -42,21 +44,6 @@ class _Signed:
     image: bytes
 
 
-class _Base:
-    """What lies before every fork. ``beyond`` are the changes that do not."""
-
-    def __init__(self, engine: Engine, beyond: frozenset[bytes]) -> None:
-        self._engine = engine
-        self._beyond = beyond
-
-    def max_op(self, hash: bytes) -> int | None:
-        info = None if hash in self._beyond else self._engine.change_info(hash)
-        return None if info is None else info.max_op
-
-    def value(self, obj: OpId, key: str, op: OpId) -> Scalar:
-        return self._engine.written(obj, key, op)
-
-
 class Grafts:
     """The forks that one exchange knows. It is the only writer of them while it holds the pusher's lock."""
 
@@ -69,11 +56,8 @@ class Grafts:
 
     def load(self) -> None:
         """From the store."""
-        rows = self._ledger.states(FORK)
-        self._signed = {
-            bytes.fromhex(name.removeprefix(FORK)): _Signed(decode_own(row[32:]), row[:32])
-            for name, row in rows.items()
-        }
+        with self._ledger.store.read() as reading:
+            self._signed = _stored(self._ledger, reading)
         sides = self._ledger.state(SIDES)
         self.sides = {
             bytes.fromhex(chain): {bytes.fromhex(env_id): seq for seq, env_id in places}
@@ -92,8 +76,8 @@ class Grafts:
             return found
         self._looked = looked
         engine = self._ledger.engine
-        wire, beyond = self._concerned(engine, ())
-        self._versions |= resolve(wire.values(), _Base(engine, frozenset(beyond)), wanted=missing).versions
+        apart = self._apart(engine, ())
+        self._versions |= resolve(apart.wire.values(), Part(engine, apart.beyond), wanted=missing).versions
         return [hash for hash in missing if self.knows(hash)]
 
     def take(self, transaction: Transaction, identity: Identity, changes: Sequence[Change], chain: bytes) -> Identity:
@@ -108,7 +92,7 @@ class Grafts:
             transaction.apply(changes if not self._signed else fresh, actor=chain)
         else:
             identity = self._graft(transaction, identity, fresh)
-        if self._lost(transaction, identity.chain.id):
+        if lost(transaction, identity.chain.id):
             identity = renew(transaction, identity, self._ledger.entropy)
         return identity
 
@@ -142,14 +126,6 @@ class Grafts:
         if known and max(known) > tip.packed:
             transaction.store.packed_up_to(chain, min(max(known), tip.seq))
 
-    def _lost(self, transaction: Transaction, chain: bytes) -> bool:
-        """Whether the last change of this incarnation is not the last of its chain in the document."""
-        tip = transaction.store.own_tip(chain)
-        last = transaction.engine.last_seq(chain)
-        if tip is None:
-            return last > 0
-        return last != tip.seq or not transaction.engine.has(tip.hash)
-
     # ---- doing it ---------------------------------------------------------------------------------------------
     def _graft(self, transaction: Transaction, identity: Identity, fresh: Sequence[Change]) -> Identity:
         engine = transaction.engine
@@ -159,8 +135,9 @@ class Grafts:
             before, identity = identity, renew(transaction, identity, self._ledger.entropy)
             recalled = recalled if identity is not before else []  # else they are published, as a branch of their own
             targets = {change.hash: Target(transaction.actor, n) for n, change in enumerate(recalled, 1)}
-        wire, beyond = self._concerned(engine, fresh)
-        found = resolve(wire.values(), _Base(engine, frozenset(beyond)), recalled=targets)
+        apart = self._apart(engine, fresh)
+        beyond = apart.beyond
+        found = resolve(apart.wire.values(), Part(engine, beyond), recalled=targets)
         self._check(found, fresh)
         after = {image.hash: image for image in found.images.values()}
         added = sorted((after[hash] for hash in after.keys() - beyond.keys()), key=_causal)
@@ -168,12 +145,12 @@ class Grafts:
             transaction.apply(added)
         else:
             kept = [change.chunk for hash, change in beyond.items() if hash in after]
-            renewed = Engine.load(None, [*self._split(engine, fresh)[0], *kept])
+            renewed = Engine.load(None, [*apart.below, *kept])
             renewed.apply(added)
             for tip in transaction.store.own_tips() if recalled else ():
                 transaction.store.packed_up_to(tip.actor, tip.seq)
             transaction.replace(renewed, [found.images[change.hash] for change in recalled])
-        self._remember(transaction, found, wire, set(targets))
+        self._remember(transaction, found, apart.wire, set(targets))
         return identity
 
     def _recall(self, transaction: Transaction, fresh: Sequence[Change]) -> list[Change]:
@@ -188,23 +165,11 @@ class Grafts:
             return []
         return sorted(unpacked, key=_causal)
 
-    def _concerned(self, engine: Engine, fresh: Sequence[Change]) -> tuple[dict[bytes, Change], dict[bytes, Change]]:
-        """By hash: the changes that the forks concern as they were signed, and those in their place in the document."""
-        made = {signed.image for signed in self._signed.values()}
-        beyond = {change.hash: change for change in map(decode_own, self._split(engine, fresh)[1])}
-        wire = {hash: change for hash, change in beyond.items() if hash not in made}
-        wire.update((hash, signed.change) for hash, signed in self._signed.items())
-        wire.update((change.hash, change) for change in fresh)
-        return wire, beyond
-
-    def _split(self, engine: Engine, fresh: Sequence[Change]) -> tuple[list[bytes], list[bytes]]:
-        """The document's changes before everything that the forks concern, and the rest."""
-        starts = []
-        for change in (*fresh, *(signed.change for signed in self._signed.values())):
-            rival = engine.change_at(change.actor, change.seq)
-            info = None if rival is None else engine.change_info(rival)
-            starts += [change.start_op] if info is None else [change.start_op, info.start_op]
-        return engine.changes_from(min(starts))
+    def _apart(self, engine: Engine, fresh: Sequence[Change]) -> Apart:
+        """The document where the first of the forks begins, with changes that come in."""
+        signed = [one.change for one in self._signed.values()]
+        found = set_apart(engine, signed, fork_start(engine, [*fresh, *signed]))
+        return replace(found, wire={**found.wire, **{change.hash: change for change in fresh}})
 
     @staticmethod
     def _check(found: Resolution, fresh: Sequence[Change]) -> None:
@@ -219,19 +184,56 @@ class Grafts:
     def _remember(
         self, transaction: Transaction, found: Resolution, wire: Mapping[bytes, Change], recalled: set[bytes]
     ) -> None:
-        stored = transaction.state(GRAFTED)
-        actors: dict[str, str] = json.loads(stored) if stored else {}
         for hash in recalled & self._signed.keys():  # made anew before, and nobody else ever has it
             del self._signed[hash]
             transaction.set_state(FORK + hash.hex(), None)
-        for hash, image in found.images.items():
-            if image.hash == hash or hash in recalled:
-                continue
-            actors[image.actor.hex()] = wire[hash].actor.hex()
-            if hash not in self._signed or self._signed[hash].image != image.hash:
-                self._signed[hash] = _Signed(wire[hash], image.hash)
-                transaction.set_state(FORK + hash.hex(), image.hash + wire[hash].chunk)
+        images = {hash: image for hash, image in found.images.items() if hash not in recalled}
+        self._signed |= keep(transaction, images, wire, self._signed)
+
+
+def lost(transaction: Transaction, chain: bytes) -> bool:
+    """Whether the last change of this incarnation is not the last of its chain in the document."""
+    tip = transaction.store.own_tip(chain)
+    last = transaction.engine.last_seq(chain)
+    if tip is None:
+        return last > 0
+    return last != tip.seq or not transaction.engine.has(tip.hash)
+
+
+def keep(
+    transaction: Transaction,
+    images: Mapping[bytes, Change],
+    wire: Mapping[bytes, Change],
+    before: Mapping[bytes, _Signed],
+) -> dict[bytes, _Signed]:
+    """Store of ``wire`` what the document holds others for; returns what is new."""
+    stored = transaction.state(GRAFTED)
+    actors: dict[str, str] = json.loads(stored) if stored else {}
+    new = {}
+    for hash, image in images.items():
+        if image.hash == hash:
+            continue
+        actors[image.actor.hex()] = wire[hash].actor.hex()
+        if hash not in before or before[hash].image != image.hash:
+            new[hash] = _Signed(wire[hash], image.hash)
+            transaction.set_state(FORK + hash.hex(), image.hash + wire[hash].chunk)
+    if actors:
         transaction.set_state(GRAFTED, json.dumps(actors).encode())
+    return new
+
+
+def _stored(ledger: Ledger, reading: Reading) -> dict[bytes, _Signed]:
+    found = {}
+    for name, sealed in reading.states(FORK).items():
+        row = ledger.unseal_state(name, sealed)
+        if row is not None:
+            found[bytes.fromhex(name.removeprefix(FORK))] = _Signed(decode_own(row[32:]), row[:32])
+    return found
+
+
+def signed_changes(ledger: Ledger, reading: Reading) -> list[Change]:
+    """The changes for which the document holds others, as they were signed."""
+    return [one.change for one in _stored(ledger, reading).values()]
 
 
 def grafted_actors(state: Callable[[str], bytes | None]) -> dict[bytes, bytes]:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from vaultsync import limits
-from vaultsync.document.inspector import REQUEST, Inspection
+from vaultsync.document.inspector import REQUEST, Inspection, joined
 from vaultsync.errors import MalformedEnvelope, VaultClosed
 
 __all__ = ["Bounds", "InspectorUnavailable", "inspect_apart"]
@@ -55,19 +55,21 @@ def inspect_apart(
     document: bytes,
     *,
     gate: bool,
+    signed: Sequence[bytes] = (),
     command: Sequence[str] | None = None,
     bounds: Bounds | None = None,
     stop: threading.Event | None = None,
 ) -> Inspection:
-    """What a process of its own finds in a saved document.
+    """What a process of its own finds in a saved document. ``signed``: the changes for which it holds others.
 
     ``command`` runs Python instead of ``sys.executable`` (a frozen application has none). Raises `MalformedEnvelope`
     when the process refused the document, died, hung or took too much; `InspectorUnavailable` when there is none; and
     `VaultClosed` when ``stop`` is set meanwhile.
     """
-    bounds = bounds or Bounds.of(len(document))
+    branches = joined(signed)
+    bounds = bounds or Bounds.of(len(document) + len(branches))
     process = _start(command)
-    request = REQUEST.pack(bounds.memory >> 20, max(1, round(bounds.seconds)), gate)
+    request = REQUEST.pack(bounds.memory >> 20, max(1, round(bounds.seconds)), gate, len(branches)) + branches
     feeder = threading.Thread(target=_feed, args=(process, request, document), daemon=True)
     answer: list[bytes] = []
     reader = threading.Thread(target=_read, args=(process, answer), daemon=True)
@@ -143,7 +145,10 @@ def _understood(answer: bytes, code: int | None) -> Inspection:
         if "refused" in found:
             raise MalformedEnvelope("the checkpoint's document is refused: it holds what no vault holds")
         heads = tuple(bytes.fromhex(head) for head in found["heads"])
-        last = {bytes.fromhex(actor): (int(seq), bytes.fromhex(name)) for actor, (seq, name) in found["last"].items()}
-        return Inspection(heads, last, int(found["changes"]))
+        ends = {
+            bytes.fromhex(actor): tuple((int(seq), bytes.fromhex(name)) for seq, name in places)
+            for actor, places in found["ends"].items()
+        }
+        return Inspection(heads, ends, int(found["changes"]))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise MalformedEnvelope("the checkpoint's document cannot be looked at") from None

@@ -530,9 +530,10 @@ class Ledger:
         return writing.confirm_snapshot(generation)
 
     @contextmanager
-    def take_over(self, merged: Engine, data: bytes) -> Iterator[Transaction]:
+    def take_over(self, merged: Engine, data: bytes, *, of: tuple[bytes, ...] | None = None) -> Iterator[Transaction]:
         """Go on with ``merged``, whose saved bytes ``data`` were loaded and compared: this document and more. One
-        transaction, as `write`; whatever else belongs to it is stored in the block.
+        transaction, as `write`; whatever else belongs to it is stored in the block. ``of``: the heads of this document
+        when it was merged in, where not all of them are in ``merged`` as they were.
 
         Raises `MissingDependencies` when this document has come to hold what ``merged`` lacks: merge that in first.
         """
@@ -540,7 +541,8 @@ class Ledger:
             try:
                 with self.store.write() as writing:
                     self._catch_up(writing)
-                    if missing := tuple(head for head in self.engine.heads if not merged.has(head)):
+                    known = frozenset(of or ())
+                    if missing := tuple(h for h in self.engine.heads if h not in known and not merged.has(h)):
                         raise MissingDependencies(missing)
                     name = self.entropy(16).hex()
                     generation = writing.take_over_snapshot(*self._sealed_snapshot(name, data))
@@ -548,12 +550,14 @@ class Ledger:
                         raise StoreFailed(f"{self.store.path.name}: what was stored cannot be read back")
                     writing.confirm_snapshot(generation)
                     self.shelf.clear(writing)
-                    yield Transaction(self, writing, merged)
+                    transaction = Transaction(self, writing, merged)
+                    yield transaction
                     position = writing.position()
             except CommitUnknown:
                 self._engine = None  # whichever of the two is stored is whole: load that
                 raise
             self._engine, self._position = merged, position
+            self.actor = transaction.actor
             self._touches = Touches(everything=True)
 
     def _sealed_snapshot(self, name: str, data: bytes) -> tuple[bytes, Iterator[bytes]]:

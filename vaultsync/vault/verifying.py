@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from vaultsync import limits
@@ -17,7 +17,7 @@ from vaultsync.crypto import envelope
 from vaultsync.crypto.checkpoint import Checkpoint
 from vaultsync.crypto.keys import EpochKey
 from vaultsync.crypto.revocation import Statement
-from vaultsync.document.changes import Action, chunk_hash
+from vaultsync.document.changes import Action, Change, chunk_hash
 from vaultsync.document.codec import decode_own
 from vaultsync.document.engine import Engine
 from vaultsync.document.layout import ENTRIES, SECTION_OBJECTS
@@ -34,13 +34,16 @@ from vaultsync.remote.port import Remote
 from vaultsync.sync import events as ev
 from vaultsync.sync import names
 from vaultsync.sync.coverage import Known, Offer
-from vaultsync.vault.checkpoints import note, recomputed, remember_tip
+from vaultsync.vault.checkpoints import note, remember_tip
 from vaultsync.vault.ends import Ends
 from vaultsync.vault.environment import Environment
+from vaultsync.vault.grafting import FORK, keep, lost, signed_changes
 from vaultsync.vault.identity import Identity
+from vaultsync.vault.incarnation import renew
 from vaultsync.vault.inspection import inspect_apart
 from vaultsync.vault.lateness import Late, find_late, note_found
-from vaultsync.vault.ledger import Ledger
+from vaultsync.vault.ledger import Ledger, Transaction
+from vaultsync.vault.merging import Merged, merge, rivals
 from vaultsync.vault.parcels import HEARD, SEALED, Incomplete, Parcel, open_parcel, tips
 
 __all__ = ["NotYet", "Taken", "Taker"]
@@ -71,7 +74,8 @@ class _Opened:
 
 
 class Taker:
-    """Takes checkpoints from one remote. ``received`` is told the bytes of each object that was fetched."""
+    """Takes checkpoints from one remote. ``received`` is told the bytes of each object that was fetched, ``began`` who
+    this device is when another incarnation began."""
 
     def __init__(
         self,
@@ -85,6 +89,7 @@ class Taker:
         received: Callable[[int], None] = lambda size: None,
         stop: threading.Event | None = None,
         check: Callable[[], None] = lambda: None,
+        began: Callable[[Identity], None] = lambda identity: None,
     ) -> None:
         self._ledger = ledger
         self._remote = remote
@@ -95,6 +100,7 @@ class Taker:
         self._received = received
         self._stop = stop
         self._check = check
+        self._began = began
 
     def take(self, offer: Offer) -> Taken:
         """Verify a checkpoint; merge it in where it holds what is not here.
@@ -105,16 +111,16 @@ class Taker:
         opened = self._open(offer, self._fetch(offer))
         contents, engine = opened.contents, self._ledger.engine
         self._check_removed(opened)
-        known_here = all(engine.has(tip.hash) for tip in contents.tips.values())
-        found = inspect_apart(contents.document, gate=not known_here, command=self._environment.python, stop=self._stop)
+        known_here = all(self._knows(tip.hash) for tips in contents.ends.values() for tip in tips)
+        found = inspect_apart(
+            contents.document,
+            gate=not known_here,
+            signed=contents.changes,
+            command=self._environment.python,
+            stop=self._stop,
+        )
         try:
-            sealed_checkpoint.verify(
-                contents,
-                found.last,
-                self._identity.roster,
-                self._identity.vault_id,
-                recomputed=recomputed(engine),
-            )
+            sealed_checkpoint.verify(contents, found.ends, self._identity.roster, self._identity.vault_id)
         except UnknownChain as error:
             raise NotYet(str(error)) from None
         anchors = self._anchors(contents)
@@ -125,9 +131,10 @@ class Taker:
             offer.parts,
             offer.size,
             self._environment.now_ms(),
+            {chain: tuple(tip.hash for tip in tips) for chain, tips in contents.ends.items()},
         )
         if known_here:
-            self._check_anchored(contents, anchors, engine)
+            self._check_anchored(anchors, self._knows)
             with self._ledger.write() as transaction:
                 self._keep_anchors(transaction.store.put_envelope, anchors)
                 note(transaction, known)
@@ -224,9 +231,13 @@ class Taker:
             found[chain] = parcel
         return found
 
+    def _knows(self, hash: bytes) -> bool:
+        """Whether a change is here, as itself or as what stands for it."""
+        return self._ledger.engine.has(hash) or self._ledger.state(FORK + hash.hex()) is not None
+
     @staticmethod
-    def _check_anchored(contents: Checkpoint, anchors: Mapping[bytes, Parcel], engine: Engine) -> None:
-        if not all(engine.has(parcel.changes[-1].hash) for parcel in anchors.values()):
+    def _check_anchored(anchors: Mapping[bytes, Parcel], knows: Callable[[bytes], bool]) -> None:
+        if not all(knows(parcel.changes[-1].hash) for parcel in anchors.values()):
             raise NotYet("the checkpoint continues another branch of a chain")
 
     def _keep_anchors(self, put: Callable[..., None], anchors: Mapping[bytes, Parcel]) -> None:
@@ -242,51 +253,101 @@ class Taker:
     # ---- merging ----------------------------------------------------------------------------------------------
     def _merge(self, contents: Checkpoint, anchors: Mapping[bytes, Parcel], known: Known) -> frozenset[str]:
         """Make the vault's document one that holds its own and the checkpoint's changes; the entries touched."""
-        own = self._ledger.actor
         loaded = Engine.load(contents.document)  # these very bytes were verified
-        if loaded.last_seq(own) > self._ledger.engine.last_seq(own):
-            raise NotYet("the checkpoint holds changes of this device that it does not know")
-        self._check_anchored(contents, anchors, loaded)
+        apart = {chunk_hash(chunk) for chunk in contents.changes}
+        self._check_anchored(anchors, lambda hash: loaded.has(hash) or hash in apart)
+        sent = self._sent(contents, loaded, apart)
         late = find_late(self._ledger, self._remote, self._identity, self._epochs, anchors)
         for attempt in range(_ATTEMPTS):
             try:
                 if attempt == _ATTEMPTS - 1:
                     with self._ledger.lock:
                         self._ledger.refresh()
-                        return self._take_over(contents, anchors, known, loaded, late)
-                return self._take_over(contents, anchors, known, loaded, late)
+                        return self._take_over(contents, anchors, known, loaded, sent, late)
+                return self._take_over(contents, anchors, known, loaded, sent, late)
             except MissingDependencies:
                 continue  # somebody edited meanwhile: merge that in too
         raise NotYet("another program keeps editing this vault")
 
+    def _sent(self, contents: Checkpoint, loaded: Engine, apart: Collection[bytes]) -> dict[bytes, int]:
+        """Of own chains how far what is not packed here is in the checkpoint: a restored backup had sent it."""
+        places = {(tip.seq, chain) for chain, tips in contents.ends.items() for tip in tips}
+        found: dict[bytes, int] = {}
+        with self._ledger.store.read() as reading:
+            for tip in reading.own_tips():
+                for row in reading.unpacked(tip.actor):
+                    if loaded.has(row.hash) or row.hash in apart:
+                        found[tip.actor] = row.seq
+                    elif any(seq >= row.seq for seq, chain in places if chain == tip.actor):
+                        raise NotYet("the checkpoint holds others in the place of changes that are not sent yet")
+        return found
+
     def _take_over(
-        self, contents: Checkpoint, anchors: Mapping[bytes, Parcel], known: Known, merged: Engine, late: Late
+        self,
+        contents: Checkpoint,
+        anchors: Mapping[bytes, Parcel],
+        known: Known,
+        loaded: Engine,
+        sent: Mapping[bytes, int],
+        late: Late,
     ) -> frozenset[str]:
         engine = self._ledger.engine
-        before = engine.lasts()
-        extra = [chunk for chunk in engine.changes() if not merged.has(chunk_hash(chunk))]
-        try:
-            merged.apply(extra)
-        except Refused as error:
-            raise NotYet(f"the checkpoint and this device hold two branches of one chain: {error}") from None
-        data = contents.document
-        if extra:
+        before, heads = engine.lasts(), engine.heads
+        with self._ledger.store.read() as reading:
+            ours = signed_changes(self._ledger, reading)
+        theirs = [decode_own(chunk) for chunk in contents.changes]
+        contested, theirs_end = rivals(engine, loaded), loaded.heads
+        forked = self._join(engine, loaded, [*ours, *theirs], contested) if ours or theirs or contested else None
+        merged = self._extend(engine, loaded) if forked is None else forked.engine
+        data = contents.document  # verified as it is, if it holds everything
+        if forked is not None or merged.heads != theirs_end:
             data = merged.save()
             if not Engine.verify_snapshot(data, merged.heads):
                 raise NotYet("what the checkpoint and this device hold together cannot be saved")
-        touched = _touched(merged, engine.heads if before else ())
-        with self._ledger.take_over(merged, data) as transaction:
+        touched = frozenset(merged.entry_ids()) if forked else _touched(merged, heads if before else ())
+        mine = frozenset(self._identity.own_chains)
+        with self._ledger.take_over(merged, data, of=heads) as transaction:
             self._keep_anchors(transaction.store.put_envelope, anchors)
-            for chain, tip in contents.tips.items():
-                if tip.seq > before.get(chain, (0, b""))[0] and chain != self._ledger.actor:
-                    remember_tip(transaction, chain, tip)
+            for chain, tips in contents.ends.items():
+                for tip in tips:
+                    if chain not in mine and not engine.has(tip.hash):
+                        remember_tip(transaction, chain, tip)
             for chain, parcel in anchors.items():
                 if parcel.changes[-1].seq > before.get(chain, (0, b""))[0]:
                     transaction.set_state(SEALED + chain.hex(), b"".join(parcel.sealed))
                     transaction.set_state(HEARD + chain.hex(), str(parcel.body.wall_ms).encode())
             note_found(transaction, merged, late)
             note(transaction, known)
+            if forked is not None:
+                keep(transaction, forked.images, forked.wire, {})
+            identity = self._renewed(transaction, sent)
+        if identity is not self._identity:
+            self._identity = identity
+            self._began(identity)
         return touched
+
+    def _extend(self, engine: Engine, loaded: Engine) -> Engine:
+        """The checkpoint's document with what is only here."""
+        try:
+            loaded.apply([chunk for chunk in engine.changes() if not loaded.has(chunk_hash(chunk))])
+        except Refused as error:
+            raise NotYet(f"the checkpoint and this device hold what does not fit together: {error}") from None
+        return loaded
+
+    def _join(self, engine: Engine, loaded: Engine, signed: list[Change], contested: list[Change]) -> Merged:
+        """Both documents, where chains forked."""
+        try:
+            return merge(engine, loaded, signed, contested)
+        except (Refused, MissingDependencies) as error:
+            raise NotYet(f"the checkpoint and this device hold branches that do not fit together: {error}") from None
+
+    def _renewed(self, transaction: Transaction, sent: Mapping[bytes, int]) -> Identity:
+        """Who this device is afterwards: another incarnation, where what it wrote last is not the last of its chain."""
+        for chain, seq in sent.items():
+            transaction.store.packed_up_to(chain, seq)
+        if not lost(transaction, self._identity.chain.id):
+            return self._identity
+        return renew(transaction, self._identity, self._ledger.entropy)
 
 
 def _touched(merged: Engine, before: Sequence[bytes]) -> frozenset[str]:
