@@ -46,17 +46,17 @@ def history(count: int = 200) -> list[Change]:
 HISTORY = history()
 
 
-def last_of(changes: list[Change]) -> dict[bytes, tuple[int, bytes]]:
-    """What a reader finds in a document."""
-    return {change.actor: (change.seq, change.hash) for change in sorted(changes, key=lambda change: change.seq)}
+def last_of(changes: list[Change]) -> dict[bytes, tuple[tuple[int, bytes]]]:
+    """What a reader finds in a document: one branch of each chain."""
+    return {change.actor: ((change.seq, change.hash),) for change in sorted(changes, key=lambda change: change.seq)}
 
 
 def certified(changes: list[Change]) -> Checkpoint:
     tips = {
         actor: Tip(seq, name, body.sign_tip(WRITERS[actor], VAULT, actor, seq, name))
-        for actor, (seq, name) in last_of(changes).items()
+        for actor, ((seq, name),) in last_of(changes).items()
     }
-    frontier = {actor: (seq, hashlib.sha256(actor).digest()) for actor, (seq, _) in last_of(changes).items()}
+    frontier = {actor: (seq, hashlib.sha256(actor).digest()) for actor, ((seq, _),) in last_of(changes).items()}
     return Checkpoint(b"saved document", tips, frontier, ROSTER.head, 3)
 
 
@@ -102,13 +102,13 @@ def test_p16_checkpoint_that_drops_any_change_below_a_tip_is_refused() -> None:
 def test_insider_signs_the_tip_of_another_chain() -> None:
     checkpoint, last = certified(HISTORY), last_of(HISTORY)
     actor = W.laptop_chain.id
-    seq, _ = last[actor]
+    ((seq, _),) = last[actor]
     forged_hash = hashlib.sha256(b"forged").digest()
     for keys, signed in ((W.phone, (VAULT, actor, seq)), (W.laptop, (bytes(16), actor, seq))):
         tip = Tip(seq, forged_hash, body.sign_tip(keys, *signed, forged_hash))
         forged = dataclasses.replace(checkpoint, tips={**checkpoint.tips, actor: tip})
         with pytest.raises(BadSignature):
-            verify(forged, {**last, actor: (seq, forged_hash)}, ROSTER, VAULT)
+            verify(forged, {**last, actor: ((seq, forged_hash),)}, ROSTER, VAULT)
     swapped = {**checkpoint.tips, actor: checkpoint.tips[SECOND.id]}
     with pytest.raises((BadSignature, MalformedEnvelope)):
         verify(dataclasses.replace(checkpoint, tips=swapped), last, ROSTER, VAULT)
@@ -123,10 +123,24 @@ def test_a_tip_missing_too_many_or_of_nobody() -> None:
         verify(checkpoint, {actor: at for actor, at in last.items() if actor != SECOND.id}, ROSTER, VAULT)
     with pytest.raises(UnknownChain):
         verify(checkpoint, last, W.roster, VAULT)
-    without = dataclasses.replace(checkpoint, tips=fewer)
-    verify(without, last, ROSTER, VAULT, recomputed=[SECOND.id])
+
+
+def test_every_branch_of_a_forked_chain_is_signed_for() -> None:
+    checkpoint, last = certified(HISTORY), last_of(HISTORY)
+    actor, other = W.laptop_chain.id, hashlib.sha256(b"the other branch").digest()
+    ((seq, name),) = last[actor]
+    ends = {**last, actor: ((seq, other), (seq, name))}
+    tip = Tip(seq, other, body.sign_tip(W.laptop, VAULT, actor, seq, other))
+    forked = dataclasses.replace(checkpoint, others=((actor, tip),), changes=(b"as it was signed",))
+    assert decode(encode(forked)) == forked
+    verify(forked, ends, ROSTER, VAULT)
     with pytest.raises(MalformedEnvelope):
-        verify(checkpoint, last, ROSTER, VAULT, recomputed=[SECOND.id])
+        verify(forked, last, ROSTER, VAULT)
+    with pytest.raises(MalformedEnvelope):
+        verify(checkpoint, ends, ROSTER, VAULT)
+    stolen = tip._replace(signature=body.sign_tip(W.phone, VAULT, actor, seq, other))
+    with pytest.raises(BadSignature):
+        verify(dataclasses.replace(forked, others=((actor, stolen),)), ends, ROSTER, VAULT)
 
 
 def test_a_checkpoint_of_a_removed_devices_changes_is_still_verified() -> None:
@@ -163,7 +177,7 @@ def test_every_flipped_bit_and_every_cut_is_malformed_or_does_not_verify() -> No
 def test_hostile_contents_and_later_versions() -> None:
     _, *rest = packing.unpack(encode(certified(HISTORY)), max_bytes=1 << 20)
     with pytest.raises(UpdateRequired):
-        decode(packing.pack((2, *rest)))
+        decode(packing.pack((3, *rest)))
     document, tips, frontier, head, generation = rest
     for fields in (
         (b"", tips, frontier, head, generation),

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from vaultsync import limits
+from vaultsync.document.branches import recompute
 from vaultsync.document.changes import Change, encode
 from vaultsync.document.codec import decode_own
 from vaultsync.document.columns import to_unsigned, unsigned
 from vaultsync.document.engine import Edit, Engine
-from vaultsync.document.branches import recompute
 from vaultsync.document.inspector import inspect
 from vaultsync.errors import MalformedChange, MalformedEnvelope, VaultClosed
 from vaultsync.vault.inspection import Bounds, InspectorUnavailable, inspect_apart

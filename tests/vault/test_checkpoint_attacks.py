@@ -18,13 +18,14 @@ from vaultsync.crypto import checkpoint as crypto
 from vaultsync.crypto import envelope
 from vaultsync.crypto.body import sign_tip
 from vaultsync.crypto.checkpoint import Checkpoint, Tip
+from vaultsync.document.branches import recompute
 from vaultsync.document.changes import chunk_hash, encode
 from vaultsync.document.codec import decode_own
 from vaultsync.document.engine import Engine
 from vaultsync.errors import Refused, UnknownChain
 from vaultsync.testing import MemoryRemote, memory_vault
 from vaultsync.testing.seeded import Clock, environment
-from vaultsync.vault.checkpoints import known_checkpoints, parts_of, signed_tips
+from vaultsync.vault.checkpoints import known_checkpoints, parts_of, signed_ends
 from vaultsync.vault.parcels import tips
 
 SCHEMA = vs.Schema(
@@ -61,9 +62,10 @@ class Insider:
     def honest(self) -> Checkpoint:
         ledger, identity = self.insider._ledger, self.insider._works.identity
         with ledger.store.read() as reading:
-            signed = signed_tips(ledger, ledger.engine, reading, identity, identity.epoch_keys())
+            ends = signed_ends(ledger, reading, identity, identity.epoch_keys(), recompute(ledger.engine, ()))
             applied = tips(reading, identity)
-        assert signed is not None
+        assert ends is not None
+        signed = {chain: tips_of[-1] for chain, tips_of in ends.items()}
         frontier = {chain: (tip.seq, tip.env_id) for chain, tip in applied.items() if chain in signed}
         return Checkpoint(ledger.engine.save(), signed, frontier, identity.roster.head, 0)
 
@@ -151,7 +153,7 @@ def test_p16_insider_forges_any_change_of_a_200_change_history(monkeypatch: pyte
             with pytest.raises(Refused):
                 crypto.verify(
                     dataclasses.replace(honest, document=forged.save(), tips=with_tips),
-                    last,
+                    recompute(forged, ()),
                     identity.roster,
                     identity.vault_id,
                 )
@@ -167,7 +169,7 @@ def test_p16_insider_drops_the_end_of_a_history_at_any_change(monkeypatch: pytes
         cut = Engine.load(None, chunks[:at])
         with pytest.raises(Refused):
             crypto.verify(
-                dataclasses.replace(honest, document=cut.save()), cut.lasts(), identity.roster, identity.vault_id
+                dataclasses.replace(honest, document=cut.save()), recompute(cut, ()), identity.roster, identity.vault_id
             )
 
 
@@ -309,6 +311,6 @@ def test_a_tip_of_a_chain_that_nobody_announced():
     honest, identity = world.honest(), world.insider._works.identity
     stranger = bytes(range(16))
     more = dataclasses.replace(honest, tips={**honest.tips, stranger: Tip(1, bytes(32), bytes(64))})
-    last = {**Engine.load(honest.document).lasts(), stranger: (1, bytes(32))}
+    last = {**recompute(Engine.load(honest.document), ()), stranger: ((1, bytes(32)),)}
     with pytest.raises(UnknownChain):
         crypto.verify(more, last, identity.roster, identity.vault_id)

@@ -12,10 +12,10 @@
     changes   [change, ...]   as they were signed, those for which the document holds others
 
 Any member may write one. It is valid only if the last change of *every* actor in the document equals that actor's
-signed tip, changes apart that every device computes alike: these are made again, from those that were signed. Then the
-last change of every branch is signed for: hashes commit to all ancestors, so an insider can neither forge nor drop others' changes below a tip, and of
-two valid ones neither is wrong. The document's bytes are opaque here: they are loaded, and their changes gated, where a
-bomb does no harm; what was found there is what :func:`verify` is given.
+signed tip: hashes commit to all ancestors, so an insider can neither forge nor drop others' changes below a tip, and of
+two valid ones neither is wrong. Changes that every device computes alike have no signature: they are made again, from
+those that were signed, and then the last change of every branch is signed for. The document's bytes are opaque here:
+they are loaded, and their changes gated, where a bomb does no harm; what was found there is what :func:`verify` gets.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A document that holds changes made anew, judged without anybody's word: from what was signed it must come out the same.
+"""A document that holds changes made anew, judged without anybody's word: what was signed must come to it again.
 
 Nobody signs the changes that `transplant` makes. So whoever hands on such a document hands on, beside it, the changes
 that were signed and are not in it. `recompute` makes everything again and refuses a document that holds one change more
@@ -65,8 +65,12 @@ def set_apart(engine: Engine, signed: Collection[Change], start: int | None = No
     return Apart(below, beyond, wire)
 
 
-def ends_of(last: Mapping[bytes, tuple[int, bytes]], follows: Mapping[bytes, bytes | None], wire: Mapping[bytes, Change],
-            computed: Collection[bytes]) -> dict[bytes, tuple[tuple[int, bytes], ...]]:  # fmt: skip
+def ends_of(
+    last: Mapping[bytes, tuple[int, bytes]],
+    follows: Mapping[bytes, bytes | None],
+    wire: Mapping[bytes, Change],
+    computed: Collection[bytes],
+) -> dict[bytes, tuple[tuple[int, bytes], ...]]:
     """By actor the ends of its branches, ascending. ``last``: each actor's last change in the document; ``follows``:
     which change each of ``wire`` follows; ``computed``: actors that sign nothing."""
     followed = set(follows.values())

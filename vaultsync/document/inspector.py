@@ -6,7 +6,7 @@ compares them with what the writers signed, and loads the same bytes only then.
 
 ::
 
-    in    4 memory (MiB) | 4 processor time (s) | 1 gate | 4 length of what follows | [4 length | change] ... | the document
+    in    4 memory (MiB) | 4 processor time (s) | 1 gate | 4 length of all changes | [4 length | change] ... | document
     out   JSON {"heads": [hash], "ends": {actor: [[seq, hash], ...]}, "changes": n}, or {"refused": why}
 
 The changes are those that were signed and for which the document holds others (`branches`): from them the others are

@@ -38,6 +38,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from itertools import pairwise
 from types import MappingProxyType
 from typing import Any
@@ -198,10 +199,24 @@ class Core(Ledger):
             chain.cursor = (seq_of(unit.names[-1]), chain.records[unit.names[-1]].contents.env_id)
         fetch = self._next_fetches(busy)
         if not units and not fetch and not self._fetching:
-            self._find_broken(busy)
+            units = self._known_beside(busy)
+            if not units:
+                self._find_broken(busy)
         put = [name for name, handed in self._outbox.items() if not handed]
         self._outbox.update(dict.fromkeys(put, True))
         return self._hand_out(tuple(fetch), tuple(units), tuple(put))
+
+    def _known_beside(self, busy: list[Chain]) -> list[ev.Unit]:
+        """At the end of a pass: what lies on a branch whose beginning was collected, and is in the document."""
+        for chain in busy:
+            for record in [one for records in chain.at.values() for one in records]:
+                if record.state is State.OPENED and record.contents.known and not held_before(chain, record):
+                    record.side, record.opened = True, replace(record.contents, follows=True)
+        units, _ = ready_units(busy, self._applying, self._awaited)
+        for unit in units:
+            for name in unit.names:
+                self._move(self._chains[unit.chain].records[name], Cause.ASKED)
+        return units
 
     def _find_broken(self, busy: list[Chain]) -> None:
         """At the end of a pass: what lies on a branch whose beginning nobody showed."""

@@ -93,7 +93,8 @@ class Opened:
     ``deps``: hashes its changes depend on that the document lacked at that moment (those it brings itself may be left
     in or out). ``hashes``: those of its changes. ``frontier``: chain -> (seq, env_id) as its body says. ``follows``:
     whether the store holds the envelope that it follows, on whatever branch. ``held``: for chains of the frontier, the
-    first halves of the ids that the store holds in the places named.
+    first halves of the ids that the store holds in the places named. ``known``: whether the document holds all of its
+    changes: what it follows may have been collected.
     """
 
     name: str
@@ -105,6 +106,7 @@ class Opened:
     group: Group | None = None
     follows: bool = False
     held: Mapping[bytes, frozenset[bytes]] = field(default_factory=dict)
+    known: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ def waiting_of(chain: Chain, quarantined: Container[str], in_roster: bool) -> Wa
                 return Waiting(reason, chain.key, head, record.name, len(behind))
     if first and all(name in quarantined for name in first):
         return Waiting(WaitsFor.REFUSED, chain.key, head, first[0], len(behind)) if behind - set(first) else None
-    if behind or chain.named >= head:
+    if behind or chain.named >= max(head, chain.side_reach + 1):  # other branches' numbers are no gaps of this one
         return Waiting(WaitsFor.ENVELOPE, chain.key, head, first[0] if first else None, len(behind))
     return _of_suspects(chain)
 

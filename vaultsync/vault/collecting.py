@@ -34,9 +34,7 @@ COLLECTED: Final = "collected/"
 class Collector:
     """Collects on one remote, and here."""
 
-    def __init__(
-        self, ledger: Ledger, remote: Remote, remote_id: str, vault: bytes, environment: Environment
-    ) -> None:
+    def __init__(self, ledger: Ledger, remote: Remote, remote_id: str, vault: bytes, environment: Environment) -> None:
         self._ledger = ledger
         self._remote = remote
         self._remote_id = remote_id

@@ -119,7 +119,7 @@ class Covering:
         applied = self._floors(core)
         now = situation(applied, self._chains, unsent)
         for offer in list(self._offers):
-            if not now.wants(offer, applied):
+            if not (core.missing() or now.wants(offer, applied)):  # what is missing may be collected, of another branch
                 break
             if self._take(offer, stop) is not None:
                 applied = self._floors(core)

@@ -429,6 +429,7 @@ class Exchange:
             parcel.group,
             follows,
             held,
+            bool(own) and all(map(knows, own)),
         )
 
     def _apply(self, core: Core, unit: ev.Unit) -> bool:

@@ -36,8 +36,7 @@ class Lines:
         frontier = {
             chain: (seq, env_id)
             for chain, (seq, env_id) in one.frontier.items()
-            if chain not in self._contested
-            or names.envelope_name(self._vault, chain, seq, env_id) in self._held[chain]
+            if chain not in self._contested or names.envelope_name(self._vault, chain, seq, env_id) in self._held[chain]
         }
         return one._replace(frontier=frontier)
 
