@@ -55,7 +55,9 @@ class Inspection(NamedTuple):
 
 
 def inspect(document: bytes, *, gate: bool, signed: Sequence[bytes] = ()) -> Inspection:
-    """Look at a saved document, here and now; ``signed``: the changes for which it holds others. Raises `MalformedChange`; and takes whatever the bytes make it take."""
+    """Look at a saved document, here and now; ``signed``: the changes for which it holds others.
+
+    Raises `MalformedChange`; and takes whatever the bytes make it take."""
     _check_frame(document)
     try:
         found = Engine.load(document)

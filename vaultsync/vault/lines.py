@@ -1,4 +1,4 @@
-"""What checkpoints hold of chains that forked. Numbers of envelopes say nothing there: two branches have the same ones."""
+"""What checkpoints hold of chains that forked. Numbers of envelopes say nothing there: branches have the same."""
 
 from __future__ import annotations
 

@@ -109,7 +109,7 @@ class Taker:
         `RemoteError`, `StoreError` and `VaultClosed`.
         """
         opened = self._open(offer, self._fetch(offer))
-        contents, engine = opened.contents, self._ledger.engine
+        contents = opened.contents
         self._check_removed(opened)
         known_here = all(self._knows(tip.hash) for tips in contents.ends.values() for tip in tips)
         found = inspect_apart(
