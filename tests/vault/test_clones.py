@@ -240,7 +240,7 @@ def test_a_fork_below_what_checkpoints_cover_is_put_right_too(world: World) -> N
 
 # ---- forks -----------------------------------------------------------------------------------------------------------
 def test_histories_of_forks_come_to_one_vault_everywhere() -> None:
-    """Nearly every one forks; what is in `tests/vault/forks.py` holds after each."""
+    """Most of them fork; what is in `tests/vault/forks.py` holds after each."""
     grafted = branched = most = 0
     for seed in range(SEED, SEED + HISTORIES):
         world = ForkedWorld(seed)
@@ -253,4 +253,4 @@ def test_histories_of_forks_come_to_one_vault_everywhere() -> None:
         finally:
             world.close()
     print(f"{HISTORIES} histories, {branched} with branches put right, {grafted} changes, at most {most} incarnations")
-    assert branched >= HISTORIES * 0.8
+    assert branched > HISTORIES / 2
