@@ -42,7 +42,7 @@ ONLY_IMPORTER = {
     "starlette": {"vaultsync/relay"},
     "uvicorn": {"vaultsync/relay"},
     "psycopg": {"vaultsync/relay"},
-    "segno": {"vaultsync/vault/qr.py"},
+    "segno": {"vaultsync/vault/membership/qr.py"},
     "typer": {"vaultsync/cli"},
     "rich": {"vaultsync/cli"},
     "hypothesis": {"vaultsync/testing"},

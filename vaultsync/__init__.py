@@ -83,17 +83,17 @@ if TYPE_CHECKING:
     from vaultsync.sync.report import Finding, FindingKind, SyncReport, Waiting
     from vaultsync.vault import aio
     from vaultsync.vault.desk import Quota
-    from vaultsync.vault.devices import DeviceInfo
     from vaultsync.vault.events import Event, EventKind
     from vaultsync.vault.healing import Healed
     from vaultsync.vault.keyring import keyring_key
-    from vaultsync.vault.pairing import Pairing
-    from vaultsync.vault.pairing import Stage as PairingStage
-    from vaultsync.vault.passwords import PasswordChange
+    from vaultsync.vault.membership.devices import DeviceInfo
+    from vaultsync.vault.membership.pairing import Pairing
+    from vaultsync.vault.membership.pairing import Stage as PairingStage
+    from vaultsync.vault.membership.passwords import PasswordChange
+    from vaultsync.vault.membership.revocations import Exposure, LateEdit, Revocation
     from vaultsync.vault.provenance import Revision
-    from vaultsync.vault.revocations import Exposure, LateEdit, Revocation
-    from vaultsync.vault.standing import MirrorStatus, Progress, State
-    from vaultsync.vault.standing import Status as SyncStatus
+    from vaultsync.vault.replication.standing import MirrorStatus, Progress, State
+    from vaultsync.vault.replication.standing import Status as SyncStatus
     from vaultsync.vault.upgrade import TypePlan, UpgradePlan
     from vaultsync.vault.vault import Vault
     from vaultsync.view.entry import Conflict, Entry, Status
@@ -107,7 +107,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "vaultsync.schema.compare": ("Comparison", "compare"),
     "vaultsync.view.entry": ("Conflict", "Entry", "Status"),
-    "vaultsync.vault.devices": ("DeviceInfo",),
+    "vaultsync.vault.membership.devices": ("DeviceInfo",),
     "vaultsync.schema.published": ("SchemaDrift",),
     "vaultsync.schema.types": ("EntryType", "Field", "Schema"),
     "vaultsync.vault.healing": ("Healed",),
@@ -129,11 +129,11 @@ _HOMES = {
     "vaultsync.view.notices": ("Notice",),
     "vaultsync.vault.desk": ("Quota",),
     "vaultsync.vault.keyring": ("keyring_key",),
-    "vaultsync.vault.pairing": ("Pairing", "PairingStage"),
-    "vaultsync.vault.passwords": ("PasswordChange",),
+    "vaultsync.vault.membership.pairing": ("Pairing", "PairingStage"),
+    "vaultsync.vault.membership.passwords": ("PasswordChange",),
     "vaultsync.vault.provenance": ("Revision",),
-    "vaultsync.vault.revocations": ("Exposure", "LateEdit", "Revocation"),
-    "vaultsync.vault.standing": ("MirrorStatus", "Progress", "State", "SyncStatus"),
+    "vaultsync.vault.membership.revocations": ("Exposure", "LateEdit", "Revocation"),
+    "vaultsync.vault.replication.standing": ("MirrorStatus", "Progress", "State", "SyncStatus"),
     "vaultsync.vault.upgrade": ("TypePlan", "UpgradePlan"),
     "vaultsync.vault.vault": ("Vault",),
     "vaultsync.view.picture": ("View",),

@@ -8,7 +8,7 @@ from typing import Any
 
 import vaultsync as vs
 from vaultsync.cli.standing import _heard, _to_look_at
-from vaultsync.vault.standing import State
+from vaultsync.vault.replication.standing import State
 
 Shell = Any
 

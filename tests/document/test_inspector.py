@@ -20,7 +20,7 @@ from vaultsync.document.columns import to_unsigned, unsigned
 from vaultsync.document.engine import Edit, Engine
 from vaultsync.document.inspector import inspect
 from vaultsync.errors import MalformedChange, MalformedEnvelope, VaultClosed
-from vaultsync.vault.inspection import Bounds, InspectorUnavailable, inspect_apart
+from vaultsync.vault.replication.inspection import Bounds, InspectorUnavailable, inspect_apart
 
 ANN, BOB = b"a" * 16, b"b" * 16
 ENTRY = "01HZY000000000000000000001"

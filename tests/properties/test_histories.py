@@ -148,7 +148,7 @@ def _plain_rows(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _unsent(monkeypatch: pytest.MonkeyPatch) -> None:
     """A device that forgets to send some of what it wrote."""
-    import vaultsync.vault.exchange as exchange
+    import vaultsync.vault.replication.exchange as exchange
 
     real = exchange.pack_own
     calls = iter(range(10**9))

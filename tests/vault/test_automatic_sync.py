@@ -16,7 +16,7 @@ from vaultsync.schema.types import EntryType, Field, Schema
 from vaultsync.testing import MemoryRemote, environment
 from vaultsync.testing.vaults import KEY, PASSWORD
 from vaultsync.vault.events import EventKind
-from vaultsync.vault.syncing import State
+from vaultsync.vault.replication.syncing import State
 from vaultsync.vault.vault import Vault
 
 SCHEMA = Schema(

@@ -25,8 +25,8 @@ from vaultsync.document.engine import Engine
 from vaultsync.errors import Refused, UnknownChain
 from vaultsync.testing import MemoryRemote, memory_vault
 from vaultsync.testing.seeded import Clock, environment
-from vaultsync.vault.checkpoints import known_checkpoints, parts_of, signed_ends
-from vaultsync.vault.parcels import tips
+from vaultsync.vault.replication.checkpoints import known_checkpoints, parts_of, signed_ends
+from vaultsync.vault.replication.parcels import tips
 
 SCHEMA = vs.Schema(
     "t", version=1, platform="linux", types=[vs.EntryType("login", label="Login", fields=[vs.Field("title", vs.text)])]

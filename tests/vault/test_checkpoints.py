@@ -16,8 +16,8 @@ from vaultsync.sync import names
 from vaultsync.testing import MemoryRemote, memory_vault
 from vaultsync.testing.seeded import Clock, environment
 from vaultsync.testing.vaults import PASSWORD
-from vaultsync.vault.checkpoints import forget, known_checkpoints, write_checkpoint
-from vaultsync.vault.parcels import pack_own
+from vaultsync.vault.replication.checkpoints import forget, known_checkpoints, write_checkpoint
+from vaultsync.vault.replication.parcels import pack_own
 
 DAY = 24 * 3600 * 1000
 SCHEMA = vs.Schema(
@@ -242,7 +242,7 @@ def test_a_device_that_verified_only_one_of_two_collects_nothing(monkeypatch: py
     world = World()
     phone = world.device("Phone")
     world.edits(world.first, 22)
-    monkeypatch.setattr("vaultsync.vault.covering.Covering._worth", lambda self, offer: False)
+    monkeypatch.setattr("vaultsync.vault.replication.covering.Covering._worth", lambda self, offer: False)
     before = world.count("env")
     phone.sync()
     world.clock.advance(10 * DAY)
@@ -395,7 +395,7 @@ def test_a_lost_anchor_is_put_back():
 def test_edits_never_wait_for_a_checkpoint_to_be_verified(monkeypatch: pytest.MonkeyPatch):
     world = World()
     world.edits(world.first, 9)
-    from vaultsync.vault import checkpoints
+    from vaultsync.vault.replication import checkpoints
 
     real, edited = checkpoints.inspect_apart, []
 

@@ -16,7 +16,7 @@ import vaultsync as vs
 from vaultsync.testing import MemoryRemote, environment, memory_vault
 from vaultsync.testing.vaults import KEY
 from vaultsync.vault.events import Bus, Event, EventKind, Pile
-from vaultsync.vault.standing import Progress, State, Status
+from vaultsync.vault.replication.standing import Progress, State, Status
 
 SCHEMA = vs.Schema(
     "notes", version=1, platform="linux", types=[vs.EntryType("note", fields=[vs.Field("title", vs.text)])]
@@ -256,7 +256,7 @@ def test_a_status_reads_as_a_sentence() -> None:
 
 
 def test_a_password_in_an_address_is_never_shown() -> None:
-    from vaultsync.vault.standing import shown
+    from vaultsync.vault.replication.standing import shown
 
     assert shown("dav+https://ann:hunter2@host:8443/folder?a=b") == "dav+https://ann:…@host:8443/folder?a=b"
     for url in ("file:///home/ann@work/x:y@z", "https://host:8787", "s3://bucket/a?endpoint=http://127.0.0.1:9000"):

@@ -19,9 +19,9 @@ from vaultsync.document.changes import Change, encode
 from vaultsync.document.codec import decode_own
 from vaultsync.document.engine import Engine
 from vaultsync.errors import MalformedChange, MalformedEnvelope
-from vaultsync.vault.checkpoints import known_checkpoints
-from vaultsync.vault.grafting import signed_changes
-from vaultsync.vault.inspection import inspect_apart
+from vaultsync.vault.replication.checkpoints import known_checkpoints
+from vaultsync.vault.replication.grafting import signed_changes
+from vaultsync.vault.replication.inspection import inspect_apart
 
 HISTORIES = int(os.environ.get("VAULTSYNC_FORKED", "3"))
 SEED = int(os.environ.get("VAULTSYNC_SEED", "3"))

@@ -15,7 +15,7 @@ from vaultsync.remote import FolderRemote
 from vaultsync.sync import names
 from vaultsync.testing import environment
 from vaultsync.testing.vaults import KEY, PASSWORD
-from vaultsync.vault import moving
+from vaultsync.vault.replication import moving
 
 SCHEMA = vs.Schema(
     "notes",

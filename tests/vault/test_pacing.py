@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vaultsync.vault.pacing import (
+from vaultsync.vault.replication.pacing import (
     APART,
     DEBOUNCE,
     FIRST_RETRY,

@@ -36,7 +36,7 @@ from vaultsync.sync.report import FindingKind
 from vaultsync.testing import FaultyRemote, MemoryRemote, MemoryVault, environment, memory_vault
 from vaultsync.testing.remotes import Faults
 from vaultsync.testing.vaults import KEY
-from vaultsync.vault.pairing import Pairing, Stage
+from vaultsync.vault.membership.pairing import Pairing, Stage
 from vaultsync.vault.vault import Vault
 
 SCHEMA = Schema("notes", version=1, platform="linux", types=[EntryType("note", fields=[Field("title", text)])])
@@ -225,7 +225,7 @@ def test_what_never_arrives_is_not_called_up_to_date(
     remote: MemoryRemote, tmp_path: Path, orderly: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is said what is missing from whom: withheld by a remote that shows all it has, else not arrived yet."""
-    monkeypatch.setattr("vaultsync.vault.arriving._PATIENCE", 1.0)
+    monkeypatch.setattr("vaultsync.vault.membership.arriving._PATIENCE", 1.0)
     late = Late(remote)
     late.orderly = orderly
     with laptop(remote) as vault:

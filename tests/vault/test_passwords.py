@@ -389,7 +389,9 @@ def test_a_change_of_both_that_is_cut_off_is_finished_when_the_file_is_opened(
 ) -> None:
     """The account has the new password already, and a leaked one's replacement cannot be taken back."""
     place = (
-        "vaultsync.vault.ledger.Ledger.rekey" if step == "before the file" else "vaultsync.vault.passwords._finished"
+        "vaultsync.vault.ledger.Ledger.rekey"
+        if step == "before the file"
+        else "vaultsync.vault.membership.passwords._finished"
     )
     with monkeypatch.context() as cut:
         cut.setattr(place, killed)

@@ -11,7 +11,7 @@ from tests.vault.test_pairing import PATIENCE, SCHEMA, Phone, laptop, mailbox
 from vaultsync.errors import PairingFailed, UsageError
 from vaultsync.testing import Clock, MemoryRemote, environment
 from vaultsync.testing.vaults import KEY
-from vaultsync.vault.pairing import Pairing, Stage
+from vaultsync.vault.membership.pairing import Pairing, Stage
 from vaultsync.vault.vault import Vault
 
 

@@ -23,8 +23,8 @@ from vaultsync.remote.relay import RelayRemote
 from vaultsync.remote.signing import Handover, Membership, Signer, bucket_of
 from vaultsync.sync.names import roster_prefix
 from vaultsync.testing import environment
-from vaultsync.vault import access, account
-from vaultsync.vault.access import DeviceSigner
+from vaultsync.vault.membership import access, account
+from vaultsync.vault.membership.access import DeviceSigner
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgres"])

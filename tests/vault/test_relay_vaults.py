@@ -18,8 +18,8 @@ pytest.importorskip("uvicorn", reason="the extra [relay] is not installed")
 
 from tests.postgres import server
 from tests.vault.relays import create, join, pair, running, until
-from vaultsync.vault import access
-from vaultsync.vault.access import DeviceSigner
+from vaultsync.vault.membership import access
+from vaultsync.vault.membership.access import DeviceSigner
 
 
 @pytest.fixture(scope="module")
@@ -179,7 +179,7 @@ def test_strangers_and_wrong_codes(sqlite: list[str], tmp_path: Path) -> None:
 def test_an_invitation_is_good_for_its_mailbox_only(sqlite: list[str], tmp_path: Path) -> None:
     from vaultsync.crypto.invitation import Invitation
     from vaultsync.remote.relay import RelayRemote
-    from vaultsync.vault.meeting import meeting_place
+    from vaultsync.vault.membership.meeting import meeting_place
 
     with create(tmp_path) as laptop:
         laptop.auto_sync = False

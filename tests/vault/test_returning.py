@@ -13,7 +13,7 @@ import vaultsync as vs
 from vaultsync.errors import RemoteUnavailable
 from vaultsync.testing import Clock, MemoryRemote, environment
 from vaultsync.testing.vaults import KEY
-from vaultsync.vault.background import Background
+from vaultsync.vault.replication.background import Background
 
 SCHEMA = vs.Schema(
     "notes",

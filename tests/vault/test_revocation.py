@@ -21,10 +21,10 @@ from vaultsync.sync.report import FindingKind, WaitsFor
 from vaultsync.testing import FaultyRemote, MemoryRemote, MemoryVault, environment, memory_vault
 from vaultsync.testing.remotes import Faults
 from vaultsync.testing.vaults import KEY, PASSWORD
-from vaultsync.vault import parcels
 from vaultsync.vault.identity import Identity
-from vaultsync.vault.revocations import Revocation
-from vaultsync.vault.syncing import State
+from vaultsync.vault.membership.revocations import Revocation
+from vaultsync.vault.replication import parcels
+from vaultsync.vault.replication.syncing import State
 from vaultsync.vault.vault import Vault
 
 LOGIN = EntryType(

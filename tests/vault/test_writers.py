@@ -17,7 +17,7 @@ from vaultsync.schema.kinds import secret, tags, text
 from vaultsync.schema.types import EntryType, Field, Schema
 from vaultsync.testing import MemoryRemote, environment, memory_vault
 from vaultsync.testing.vaults import KEY, PASSWORD
-from vaultsync.vault.parcels import open_parcel
+from vaultsync.vault.replication.parcels import open_parcel
 from vaultsync.vault.vault import Vault
 
 KILLS = int(os.environ.get("VAULTSYNC_KILLS", "40"))

@@ -12,8 +12,8 @@ import vaultsync as vs
 from vaultsync.cli.output import heading, iso, line, note, pairs, print_json, say, table, told, warn, working
 from vaultsync.cli.session import Json, Session, on_vault
 from vaultsync.errors import DamagedStore, RemoteError, StoreFailed, UnsupportedRemote
-from vaultsync.vault.standing import ago
-from vaultsync.vault.standing import shown as shown_address
+from vaultsync.vault.replication.standing import ago
+from vaultsync.vault.replication.standing import shown as shown_address
 from vaultsync.view import words
 
 __all__ = ["COMMANDS", "counts", "tell_notices"]

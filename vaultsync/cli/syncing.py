@@ -14,8 +14,8 @@ from vaultsync.cli.session import Json, Session, on_vault, sync_with_progress
 from vaultsync.cli.standing import tell_notices
 from vaultsync.errors import NotConnected
 from vaultsync.remote.address import is_exposed
-from vaultsync.vault.reaching import EXPOSED
-from vaultsync.vault.standing import shown
+from vaultsync.vault.replication.reaching import EXPOSED
+from vaultsync.vault.replication.standing import shown
 from vaultsync.view import words
 
 __all__ = ["COMMANDS", "Address", "address_of"]

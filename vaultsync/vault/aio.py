@@ -23,7 +23,7 @@ from typing import ParamSpec, TypeVar
 
 from vaultsync.sync.report import SyncReport
 from vaultsync.vault.events import CROWDED, Event, Pile
-from vaultsync.vault.standing import Progress
+from vaultsync.vault.replication.standing import Progress
 from vaultsync.vault.vault import Vault
 
 __all__ = ["Changes", "changes", "run", "sync"]

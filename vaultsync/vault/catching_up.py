@@ -15,13 +15,13 @@ from vaultsync.remote.port import Remote
 from vaultsync.sync import names
 from vaultsync.sync.report import Finding, FindingKind
 from vaultsync.vault import unlocking
-from vaultsync.vault.devices import census_rows
 from vaultsync.vault.environment import Environment
-from vaultsync.vault.exchange import Exchange
-from vaultsync.vault.findings import Findings
 from vaultsync.vault.identity import Identity
 from vaultsync.vault.ledger import Ledger
-from vaultsync.vault.parcels import tips
+from vaultsync.vault.membership.devices import census_rows
+from vaultsync.vault.replication.exchange import Exchange
+from vaultsync.vault.replication.findings import Findings
+from vaultsync.vault.replication.parcels import tips
 
 __all__ = ["applied_here", "fetch_up_to", "insist"]
 

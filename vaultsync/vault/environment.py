@@ -13,7 +13,7 @@ from typing import Any
 
 from vaultsync.crypto.primitives import DEFAULT, Argon2Params
 from vaultsync.store import Connect
-from vaultsync.vault.machine import machine_id
+from vaultsync.vault.replication.machine import machine_id
 
 __all__ = ["REAL", "Environment"]
 

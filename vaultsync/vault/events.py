@@ -12,7 +12,7 @@ from enum import Enum
 from typing import Final
 
 from vaultsync.sync.report import Finding
-from vaultsync.vault.standing import Progress, Status
+from vaultsync.vault.replication.standing import Progress, Status
 
 __all__ = ["Bus", "Event", "EventKind", "Pile"]
 

@@ -44,11 +44,11 @@ from vaultsync.sync import names
 from vaultsync.vault import unlocking
 from vaultsync.vault.attachments import BLOB
 from vaultsync.vault.environment import Environment
-from vaultsync.vault.exchange import Exchange
 from vaultsync.vault.health import examine
 from vaultsync.vault.identity import ACCOUNT, IDENTITY, ROSTER, Identity
 from vaultsync.vault.ledger import STATE, Ledger
-from vaultsync.vault.syncsettings import REMOTE
+from vaultsync.vault.replication.exchange import Exchange
+from vaultsync.vault.replication.syncsettings import REMOTE
 
 __all__ = ["Healed", "heal"]
 

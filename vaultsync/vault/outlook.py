@@ -8,9 +8,9 @@ from typing import Final, NamedTuple
 from vaultsync.crypto.moving import Notice
 from vaultsync.sync.report import Finding, FindingKind
 from vaultsync.vault.identity import Identity
-from vaultsync.vault.links import Link
-from vaultsync.vault.standing import Heard, MirrorStatus, State, Status, shown
-from vaultsync.vault.syncsettings import SyncSettings
+from vaultsync.vault.replication.links import Link
+from vaultsync.vault.replication.standing import Heard, MirrorStatus, State, Status, shown
+from vaultsync.vault.replication.syncsettings import SyncSettings
 
 __all__ = ["Standing", "outlook"]
 

@@ -13,10 +13,10 @@ from vaultsync.crypto.rows import LocalKey
 from vaultsync.crypto.slots import Argon2Params, make_slot, open_slot, slot_is_for_password, slot_params
 from vaultsync.errors import DamagedStore, UsageError, WrongPassword
 from vaultsync.store import Slot, Store
-from vaultsync.vault.access import ACCESS
 from vaultsync.vault.environment import Environment
 from vaultsync.vault.identity import Identity
 from vaultsync.vault.ledger import STATE, Ledger
+from vaultsync.vault.membership.access import ACCESS
 
 __all__ = ["Secrets", "costs", "create_store", "discard", "load_identity", "note_costs", "open_store", "unlock"]
 

@@ -41,7 +41,7 @@ from vaultsync.schema.kinds import FileRef
 from vaultsync.schema.published import Drift
 from vaultsync.schema.types import Schema
 from vaultsync.sync.report import Finding, SyncReport
-from vaultsync.vault import access, account, arriving, census, passwords, unlocking
+from vaultsync.vault import census, unlocking
 from vaultsync.vault.attachments import attach, read_attachment
 from vaultsync.vault.catching_up import insist
 from vaultsync.vault.desk import Desk, Quota
@@ -52,16 +52,17 @@ from vaultsync.vault.healing import Healed, heal
 from vaultsync.vault.health import Health, examine
 from vaultsync.vault.identity import Identity
 from vaultsync.vault.importing import import_records
-from vaultsync.vault.joining import by_code, by_invitation
 from vaultsync.vault.keyring import forget, is_remembered, remember
 from vaultsync.vault.ledger import Ledger
 from vaultsync.vault.locking import AutoLock
-from vaultsync.vault.managing import Managing
+from vaultsync.vault.membership import access, account, arriving, passwords
+from vaultsync.vault.membership.joining import by_code, by_invitation
+from vaultsync.vault.membership.managing import Managing
 from vaultsync.vault.picture import Picture
 from vaultsync.vault.provenance import Revision
-from vaultsync.vault.reaching import reach
-from vaultsync.vault.standing import Progress, Status
-from vaultsync.vault.syncing import Syncing
+from vaultsync.vault.replication.reaching import reach
+from vaultsync.vault.replication.standing import Progress, Status
+from vaultsync.vault.replication.syncing import Syncing
 from vaultsync.vault.unlocking import Secrets
 from vaultsync.vault.upgrade import UpgradePlan, make_plan
 from vaultsync.vault.works import Works

@@ -14,20 +14,20 @@ from vaultsync.remote import Remote
 from vaultsync.schema.types import Schema
 from vaultsync.vault import census, unlocking
 from vaultsync.vault.desk import Desk
-from vaultsync.vault.devices import census_rows, heard
 from vaultsync.vault.environment import Environment
 from vaultsync.vault.events import Bus, Event, EventKind
-from vaultsync.vault.findings import Findings
-from vaultsync.vault.grafting import grafted_actors
 from vaultsync.vault.identity import Identity
-from vaultsync.vault.incarnation import Lair
 from vaultsync.vault.ledger import Ledger
-from vaultsync.vault.pairings import Pairings
+from vaultsync.vault.membership.devices import census_rows, heard
+from vaultsync.vault.membership.pairings import Pairings
 from vaultsync.vault.picture import Picture
 from vaultsync.vault.preparing import Preparation
 from vaultsync.vault.provenance import Provenance
-from vaultsync.vault.standing import Heard
-from vaultsync.vault.syncing import Syncing, Told
+from vaultsync.vault.replication.findings import Findings
+from vaultsync.vault.replication.grafting import grafted_actors
+from vaultsync.vault.replication.incarnation import Lair
+from vaultsync.vault.replication.standing import Heard
+from vaultsync.vault.replication.syncing import Syncing, Told
 from vaultsync.view.context import Device
 from vaultsync.view.upkeep import needs_upkeep, repair
 

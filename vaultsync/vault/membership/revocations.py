@@ -18,10 +18,10 @@ from vaultsync.document.layout import ENTRIES, SECTION_OBJECTS
 from vaultsync.errors import MissingDependencies, Refused, UpdateRequired
 from vaultsync.sync import names
 from vaultsync.vault.desk import Desk
-from vaultsync.vault.hearing import heard_of
-from vaultsync.vault.lateness import PINNED
-from vaultsync.vault.parcels import Incomplete, open_parcel
 from vaultsync.vault.provenance import Revision
+from vaultsync.vault.replication.hearing import heard_of
+from vaultsync.vault.replication.lateness import PINNED
+from vaultsync.vault.replication.parcels import Incomplete, open_parcel
 from vaultsync.vault.works import Works
 from vaultsync.view.entry import Entry, Status, evaluate
 

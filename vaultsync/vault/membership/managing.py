@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from vaultsync.errors import UsageError
-from vaultsync.vault.devices import DeviceInfo, devices
 from vaultsync.vault.environment import Environment
-from vaultsync.vault.owner import CODE, Owner
-from vaultsync.vault.pairing import Pairing
-from vaultsync.vault.passwords import PasswordChange, change_password
-from vaultsync.vault.revocations import LateEdit, Revocation, revocations, undo
+from vaultsync.vault.membership.devices import DeviceInfo, devices
+from vaultsync.vault.membership.owner import CODE, Owner
+from vaultsync.vault.membership.pairing import Pairing
+from vaultsync.vault.membership.passwords import PasswordChange, change_password
+from vaultsync.vault.membership.revocations import LateEdit, Revocation, revocations, undo
 from vaultsync.vault.works import Works
 
 __all__ = ["Managing"]

@@ -36,15 +36,16 @@ from vaultsync.errors import (
 )
 from vaultsync.remote.port import Remote
 from vaultsync.remote.signing import UnknownThere
-from vaultsync.vault import qr, unlocking
-from vaultsync.vault.access import shared
+from vaultsync.vault import unlocking
 from vaultsync.vault.catching_up import applied_here, insist
 from vaultsync.vault.environment import Environment
 from vaultsync.vault.identity import ROSTER, AccountSlot, Identity
 from vaultsync.vault.ledger import Ledger
-from vaultsync.vault.mailbox import CLOSED, Mailbox
-from vaultsync.vault.meeting import Meeting
-from vaultsync.vault.syncing import Syncing
+from vaultsync.vault.membership import qr
+from vaultsync.vault.membership.access import shared
+from vaultsync.vault.membership.mailbox import CLOSED, Mailbox
+from vaultsync.vault.membership.meeting import Meeting
+from vaultsync.vault.replication.syncing import Syncing
 
 __all__ = ["PAIRING", "Newcomer", "Pairing", "Stage", "ask_in"]
 

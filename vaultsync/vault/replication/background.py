@@ -18,7 +18,7 @@ from typing import Final, Protocol
 
 from vaultsync.errors import DeviceRemoved, RemoteError, StoreBusy, VaultClosed, VaultSyncError
 from vaultsync.remote.port import Remote
-from vaultsync.vault.pacing import FIRST_RETRY, LAST_RETRY, Pace
+from vaultsync.vault.replication.pacing import FIRST_RETRY, LAST_RETRY, Pace
 
 __all__ = ["Background", "Line"]
 

@@ -13,9 +13,9 @@ from vaultsync.errors import ObjectMissing, Refused, UpdateRequired
 from vaultsync.remote.port import Remote
 from vaultsync.remote.signing import Readable
 from vaultsync.sync import names
-from vaultsync.vault.hearing import due, hear
 from vaultsync.vault.identity import Identity
 from vaultsync.vault.ledger import Ledger
+from vaultsync.vault.replication.hearing import due, hear
 
 __all__ = ["Rosters"]
 

@@ -34,17 +34,17 @@ from vaultsync.remote.port import Remote
 from vaultsync.sync import events as ev
 from vaultsync.sync import names
 from vaultsync.sync.coverage import Known, Offer
-from vaultsync.vault.checkpoints import note, remember_tip
-from vaultsync.vault.ends import Ends
 from vaultsync.vault.environment import Environment
-from vaultsync.vault.grafting import FORK, keep, lost, signed_changes
 from vaultsync.vault.identity import Identity
-from vaultsync.vault.incarnation import renew
-from vaultsync.vault.inspection import inspect_apart
-from vaultsync.vault.lateness import Late, find_late, note_found
 from vaultsync.vault.ledger import Ledger, Transaction
-from vaultsync.vault.merging import Merged, merge, rivals
-from vaultsync.vault.parcels import HEARD, SEALED, Incomplete, Parcel, open_parcel, tips
+from vaultsync.vault.replication.checkpoints import note, remember_tip
+from vaultsync.vault.replication.ends import Ends
+from vaultsync.vault.replication.grafting import FORK, keep, lost, signed_changes
+from vaultsync.vault.replication.incarnation import renew
+from vaultsync.vault.replication.inspection import inspect_apart
+from vaultsync.vault.replication.lateness import Late, find_late, note_found
+from vaultsync.vault.replication.merging import Merged, merge, rivals
+from vaultsync.vault.replication.parcels import HEARD, SEALED, Incomplete, Parcel, open_parcel, tips
 
 __all__ = ["NotYet", "Taken", "Taker"]
 

@@ -10,8 +10,8 @@ from vaultsync.document.branches import Part, set_apart
 from vaultsync.document.transplant import resolve
 from vaultsync.sync import names
 from vaultsync.sync.coverage import Known
-from vaultsync.vault.grafting import signed_changes
 from vaultsync.vault.ledger import Ledger
+from vaultsync.vault.replication.grafting import signed_changes
 
 __all__ = ["Lines"]
 

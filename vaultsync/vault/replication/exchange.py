@@ -29,22 +29,22 @@ from vaultsync.sync import events as ev
 from vaultsync.sync import names
 from vaultsync.sync.core import Core
 from vaultsync.sync.report import Finding, SyncReport
-from vaultsync.vault.access import RelayAccess
 from vaultsync.vault.attachments import BLOB
-from vaultsync.vault.checkpoints import remember_parcel
-from vaultsync.vault.covering import Covering
-from vaultsync.vault.ends import Ends
 from vaultsync.vault.environment import Environment
-from vaultsync.vault.findings import Findings, Witness
-from vaultsync.vault.grafting import SIDE, Grafts
-from vaultsync.vault.hearing import note_late
 from vaultsync.vault.identity import Identity
-from vaultsync.vault.incarnation import write_mark
 from vaultsync.vault.ledger import Ledger, Transaction
-from vaultsync.vault.parcels import HEARD, SEALED, Incomplete, Parcel, held_places, open_parcel, pack_own
-from vaultsync.vault.rosters import Rosters
-from vaultsync.vault.standing import Progress
-from vaultsync.vault.waiting import waiting_for
+from vaultsync.vault.membership.access import RelayAccess
+from vaultsync.vault.replication.checkpoints import remember_parcel
+from vaultsync.vault.replication.covering import Covering
+from vaultsync.vault.replication.ends import Ends
+from vaultsync.vault.replication.findings import Findings, Witness
+from vaultsync.vault.replication.grafting import SIDE, Grafts
+from vaultsync.vault.replication.hearing import note_late
+from vaultsync.vault.replication.incarnation import write_mark
+from vaultsync.vault.replication.parcels import HEARD, SEALED, Incomplete, Parcel, held_places, open_parcel, pack_own
+from vaultsync.vault.replication.rosters import Rosters
+from vaultsync.vault.replication.standing import Progress
+from vaultsync.vault.replication.waiting import waiting_for
 
 __all__ = ["HEARD", "Exchange", "Progress"]
 

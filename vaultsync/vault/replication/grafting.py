@@ -24,8 +24,8 @@ from vaultsync.document.transplant import Resolution, Target, resolve
 from vaultsync.errors import MissingDependencies
 from vaultsync.store import Reading
 from vaultsync.vault.identity import Identity
-from vaultsync.vault.incarnation import renew
 from vaultsync.vault.ledger import Ledger, Transaction
+from vaultsync.vault.replication.incarnation import renew
 
 __all__ = ["FORK", "SIDE", "Grafts", "grafted_actors", "keep", "lost", "signed_changes"]
 

@@ -17,14 +17,15 @@ from vaultsync.crypto.recovery import RecoveryCode
 from vaultsync.crypto.renewal import next_slot, renew
 from vaultsync.crypto.roster import Roster
 from vaultsync.errors import RemoteError, UsageError, WrongCode
-from vaultsync.vault import access, unlocking
-from vaultsync.vault.account import OpenAccount, account_key, open_account
+from vaultsync.vault import unlocking
 from vaultsync.vault.environment import Environment
-from vaultsync.vault.exchange import Exchange
-from vaultsync.vault.hearing import applied, hear
 from vaultsync.vault.identity import ACCOUNT, AccountSlot, Identity
 from vaultsync.vault.ledger import Ledger, Transaction
-from vaultsync.vault.syncing import Syncing
+from vaultsync.vault.membership import access
+from vaultsync.vault.membership.account import OpenAccount, account_key, open_account
+from vaultsync.vault.replication.exchange import Exchange
+from vaultsync.vault.replication.hearing import applied, hear
+from vaultsync.vault.replication.syncing import Syncing
 
 __all__ = ["CODE", "Owner"]
 

@@ -20,7 +20,7 @@ from vaultsync.sync.core import Core
 from vaultsync.sync.report import Finding, FindingKind
 from vaultsync.vault.identity import Identity
 from vaultsync.vault.ledger import Ledger
-from vaultsync.vault.rosters import Rosters
+from vaultsync.vault.replication.rosters import Rosters
 
 __all__ = ["Findings", "Witness"]
 

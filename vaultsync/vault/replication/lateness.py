@@ -19,10 +19,10 @@ from vaultsync.errors import ObjectMissing, Refused, UpdateRequired
 from vaultsync.remote.port import Remote
 from vaultsync.store import Reading
 from vaultsync.sync import names
-from vaultsync.vault.hearing import note_readable
 from vaultsync.vault.identity import Identity
 from vaultsync.vault.ledger import Ledger, Transaction
-from vaultsync.vault.parcels import SEALED, Incomplete, Parcel, open_parcel
+from vaultsync.vault.replication.hearing import note_readable
+from vaultsync.vault.replication.parcels import SEALED, Incomplete, Parcel, open_parcel
 
 __all__ = ["PINNED", "Late", "find_late", "note_found"]
 

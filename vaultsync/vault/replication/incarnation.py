@@ -28,7 +28,7 @@ from vaultsync.limits import MAX_INODE_MOVES
 from vaultsync.store import Reading
 from vaultsync.vault.identity import IDENTITY, ROSTER, Identity
 from vaultsync.vault.ledger import Ledger, Transaction
-from vaultsync.vault.waiting import own_tips
+from vaultsync.vault.replication.waiting import own_tips
 
 __all__ = ["Lair", "renew", "write_mark"]
 

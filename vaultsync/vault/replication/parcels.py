@@ -25,7 +25,7 @@ from vaultsync.sync.events import NO_ENVELOPE, Group, Tip
 from vaultsync.vault.environment import Environment
 from vaultsync.vault.identity import Identity
 from vaultsync.vault.ledger import GroupMark, Ledger, OwnChange
-from vaultsync.vault.waiting import own_tips
+from vaultsync.vault.replication.waiting import own_tips
 
 __all__ = ["HEARD", "SEALED", "Incomplete", "Parcel", "held_places", "known_tips", "open_parcel", "pack_own", "tips"]
 

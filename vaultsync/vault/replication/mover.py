@@ -12,8 +12,8 @@ from vaultsync.remote import Remote
 from vaultsync.vault.environment import Environment
 from vaultsync.vault.identity import Identity
 from vaultsync.vault.ledger import Ledger, Notes
-from vaultsync.vault.links import Link
-from vaultsync.vault.moving import (
+from vaultsync.vault.replication.links import Link
+from vaultsync.vault.replication.moving import (
     Farewells,
     announce,
     copy_attachments,
@@ -26,7 +26,7 @@ from vaultsync.vault.moving import (
 )
 
 if TYPE_CHECKING:
-    from vaultsync.vault.syncing import Syncing
+    from vaultsync.vault.replication.syncing import Syncing
 
 __all__ = ["Mover"]
 

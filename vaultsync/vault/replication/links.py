@@ -8,8 +8,8 @@ from collections.abc import Callable
 from vaultsync.errors import RemoteError, RemoteRefused, VaultClosed, VaultSyncError
 from vaultsync.remote import Remote
 from vaultsync.sync.report import SyncReport
-from vaultsync.vault.exchange import Exchange
-from vaultsync.vault.standing import State
+from vaultsync.vault.replication.exchange import Exchange
+from vaultsync.vault.replication.standing import State
 
 __all__ = ["Link"]
 

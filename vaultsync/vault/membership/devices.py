@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from vaultsync.vault.exchange import HEARD
 from vaultsync.vault.identity import Identity
 from vaultsync.vault.ledger import Ledger
-from vaultsync.vault.standing import Heard
+from vaultsync.vault.replication.exchange import HEARD
+from vaultsync.vault.replication.standing import Heard
 from vaultsync.view.context import Device
 
 __all__ = ["DeviceInfo", "census_rows", "devices", "heard"]

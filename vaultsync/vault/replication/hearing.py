@@ -21,7 +21,7 @@ from vaultsync.errors import UpdateRequired
 from vaultsync.store import Reading
 from vaultsync.vault.identity import ACCOUNT, NO_ACCOUNT, ROSTER, Identity
 from vaultsync.vault.ledger import Ledger, Transaction
-from vaultsync.vault.parcels import Parcel, tips
+from vaultsync.vault.replication.parcels import Parcel, tips
 
 __all__ = ["Heard", "applied", "due", "hear", "heard_of", "note_late", "note_readable"]
 

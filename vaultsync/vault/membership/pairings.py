@@ -13,8 +13,8 @@ from typing import Final
 from vaultsync.errors import RemoteError, UsageError
 from vaultsync.vault.environment import Environment
 from vaultsync.vault.ledger import Ledger
-from vaultsync.vault.pairing import PAIRING, Pairing, Stage
-from vaultsync.vault.syncing import Syncing
+from vaultsync.vault.membership.pairing import PAIRING, Pairing, Stage
+from vaultsync.vault.replication.syncing import Syncing
 
 __all__ = ["Pairings"]
 

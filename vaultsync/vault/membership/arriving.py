@@ -15,11 +15,11 @@ from typing import Final
 from vaultsync.crypto.roster import Frontier
 from vaultsync.remote import Remote
 from vaultsync.vault import unlocking
-from vaultsync.vault.access import DeviceSigner
 from vaultsync.vault.catching_up import fetch_up_to
 from vaultsync.vault.environment import Environment
 from vaultsync.vault.ledger import Ledger
-from vaultsync.vault.reaching import open_at
+from vaultsync.vault.membership.access import DeviceSigner
+from vaultsync.vault.replication.reaching import open_at
 
 __all__ = ["arrived", "begun", "resume"]
 

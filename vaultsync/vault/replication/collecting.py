@@ -20,10 +20,10 @@ from vaultsync.crypto import envelope
 from vaultsync.errors import RemoteRefused, RemoteUnavailable
 from vaultsync.remote.port import Remote
 from vaultsync.sync.coverage import Known, collectible, superseded
-from vaultsync.vault.checkpoints import forget, known_checkpoints
 from vaultsync.vault.environment import Environment
 from vaultsync.vault.ledger import Ledger
-from vaultsync.vault.lines import Lines
+from vaultsync.vault.replication.checkpoints import forget, known_checkpoints
+from vaultsync.vault.replication.lines import Lines
 
 __all__ = ["Collector"]
 

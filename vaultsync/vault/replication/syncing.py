@@ -28,22 +28,22 @@ from vaultsync.errors import (
 from vaultsync.remote import Remote
 from vaultsync.sync import names
 from vaultsync.sync.report import Finding, SyncReport
-from vaultsync.vault.access import DeviceSigner
-from vaultsync.vault.background import Background
-from vaultsync.vault.checkpoints import known_checkpoints, write_checkpoint
 from vaultsync.vault.environment import Environment
-from vaultsync.vault.exchange import Exchange
-from vaultsync.vault.findings import Findings
 from vaultsync.vault.identity import Identity
-from vaultsync.vault.inspection import InspectorUnavailable
 from vaultsync.vault.ledger import Ledger, Notes
-from vaultsync.vault.links import Link
-from vaultsync.vault.mover import Mover
-from vaultsync.vault.moving import copy_attachments
+from vaultsync.vault.membership.access import DeviceSigner
 from vaultsync.vault.outlook import Standing, outlook
-from vaultsync.vault.reaching import open_at, reach
-from vaultsync.vault.standing import Heard, Progress, State, Status
-from vaultsync.vault.syncsettings import SyncSettings
+from vaultsync.vault.replication.background import Background
+from vaultsync.vault.replication.checkpoints import known_checkpoints, write_checkpoint
+from vaultsync.vault.replication.exchange import Exchange
+from vaultsync.vault.replication.findings import Findings
+from vaultsync.vault.replication.inspection import InspectorUnavailable
+from vaultsync.vault.replication.links import Link
+from vaultsync.vault.replication.mover import Mover
+from vaultsync.vault.replication.moving import copy_attachments
+from vaultsync.vault.replication.reaching import open_at, reach
+from vaultsync.vault.replication.standing import Heard, Progress, State, Status
+from vaultsync.vault.replication.syncsettings import SyncSettings
 
 __all__ = ["State", "Status", "Syncing"]
 

@@ -23,7 +23,7 @@ from vaultsync.store import Slot
 from vaultsync.vault import unlocking
 from vaultsync.vault.environment import Environment
 from vaultsync.vault.ledger import KEYRING, Ledger, Transaction
-from vaultsync.vault.owner import Owner
+from vaultsync.vault.membership.owner import Owner
 from vaultsync.vault.unlocking import Secrets
 
 __all__ = ["PasswordChange", "change_password", "resume"]

@@ -16,14 +16,15 @@ from vaultsync.crypto.recovery import RecoveryCode
 from vaultsync.errors import NotArrived, RemoteUnavailable, WrongInvitation
 from vaultsync.remote import Remote
 from vaultsync.remote.signing import AccessControlled, UnknownThere
-from vaultsync.vault import access, account, arriving, unlocking
+from vaultsync.vault import unlocking
 from vaultsync.vault.catching_up import fetch_up_to
 from vaultsync.vault.environment import Environment
-from vaultsync.vault.exchange import Exchange
 from vaultsync.vault.identity import NO_ACCOUNT, Identity
 from vaultsync.vault.ledger import Ledger
-from vaultsync.vault.meeting import meeting_place
-from vaultsync.vault.pairing import Newcomer, ask_in
+from vaultsync.vault.membership import access, account, arriving
+from vaultsync.vault.membership.meeting import meeting_place
+from vaultsync.vault.membership.pairing import Newcomer, ask_in
+from vaultsync.vault.replication.exchange import Exchange
 from vaultsync.vault.unlocking import Secrets
 
 _KEPT: Final = "This device is let in and its file is there: open it when the remote answers, and it goes on"

@@ -26,11 +26,11 @@ from vaultsync.sync import events as ev
 from vaultsync.sync import names
 from vaultsync.sync.coverage import Frontier, Known, floors
 from vaultsync.vault.environment import Environment
-from vaultsync.vault.grafting import signed_changes
 from vaultsync.vault.identity import Identity
-from vaultsync.vault.inspection import inspect_apart
 from vaultsync.vault.ledger import Ledger, Notes, Transaction
-from vaultsync.vault.parcels import Incomplete, Parcel, open_parcel, tips
+from vaultsync.vault.replication.grafting import signed_changes
+from vaultsync.vault.replication.inspection import inspect_apart
+from vaultsync.vault.replication.parcels import Incomplete, Parcel, open_parcel, tips
 
 __all__ = [
     "counting",

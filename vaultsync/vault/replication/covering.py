@@ -21,19 +21,19 @@ from vaultsync.sync import events as ev
 from vaultsync.sync import names
 from vaultsync.sync.core import Core
 from vaultsync.sync.coverage import Known, Offer, floors, offers, situation
-from vaultsync.vault.checkpoints import counting, due, known_checkpoints, with_floors, write_checkpoint
-from vaultsync.vault.collecting import Collector
-from vaultsync.vault.ends import Ends
 from vaultsync.vault.environment import Environment
 from vaultsync.vault.identity import Identity
-from vaultsync.vault.inspection import InspectorUnavailable
 from vaultsync.vault.ledger import Ledger
-from vaultsync.vault.lines import Lines
-from vaultsync.vault.parcels import known_tips
-from vaultsync.vault.rosters import Rosters
-from vaultsync.vault.sweeping import Sweeper
-from vaultsync.vault.verifying import NotYet, Taken, Taker
-from vaultsync.vault.waiting import waiting_for
+from vaultsync.vault.membership.sweeping import Sweeper
+from vaultsync.vault.replication.checkpoints import counting, due, known_checkpoints, with_floors, write_checkpoint
+from vaultsync.vault.replication.collecting import Collector
+from vaultsync.vault.replication.ends import Ends
+from vaultsync.vault.replication.inspection import InspectorUnavailable
+from vaultsync.vault.replication.lines import Lines
+from vaultsync.vault.replication.parcels import known_tips
+from vaultsync.vault.replication.rosters import Rosters
+from vaultsync.vault.replication.verifying import NotYet, Taken, Taker
+from vaultsync.vault.replication.waiting import waiting_for
 
 __all__ = ["Covering"]
 
