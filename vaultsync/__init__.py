@@ -98,7 +98,7 @@ if TYPE_CHECKING:
     from vaultsync.vault.vault import Vault
     from vaultsync.view.entry import Conflict, Entry, Status
     from vaultsync.view.notices import Notice
-    from vaultsync.view.picture import View
+    from vaultsync.view.picture import Content, Summary, View
 
 __version__ = "0.1.0"
 
@@ -136,7 +136,7 @@ _HOMES = {
     "vaultsync.vault.replication.standing": ("MirrorStatus", "Progress", "State", "SyncStatus"),
     "vaultsync.vault.upgrade": ("TypePlan", "UpgradePlan"),
     "vaultsync.vault.vault": ("Vault",),
-    "vaultsync.view.picture": ("View",),
+    "vaultsync.view.picture": ("Content", "Summary", "View"),
     "vaultsync.schema.kind": ("add", "remove"),
     "vaultsync.schema.lenses": ("Convert", "convert", "join", "lens", "map_values", "rename", "split", "wrap"),
 }
@@ -166,6 +166,7 @@ __all__ = [
     "Compacted",
     "Comparison",
     "Conflict",
+    "Content",
     "Convert",
     "DamagedStore",
     "DeviceInfo",
@@ -224,6 +225,7 @@ __all__ = [
     "StoreBusy",
     "StoreError",
     "StoreFailed",
+    "Summary",
     "SyncReport",
     "SyncStatus",
     "TypePlan",

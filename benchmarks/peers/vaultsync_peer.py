@@ -91,16 +91,13 @@ class _Handle:
         self.vault = vault
 
     def listing(self) -> list[Listed]:
-        return [
-            Listed(entry.id, entry.title or "", entry.type, entry.status.value) for entry in self.vault.view().entries
-        ]
+        return [Listed(each.id, each.title or "", each.type, each.status.value) for each in self.vault.view().summaries]
 
-    def read_all(self) -> list[Any]:
-        return [(entry.type, entry.created, entry.modified, dict(entry.fields)) for entry in self.vault.view().entries]
+    def read_all(self) -> list[vs.Content]:
+        return list(self.vault.view().contents())
 
     def row(self, read: Any) -> Row:
-        kind, created, modified, fields = read
-        row = {"type": kind, "created": created, "modified": modified, **fields}
+        row = {"type": read.type, "created": read.created, "modified": read.modified, **read.fields}
         if "tags" in row:
             row["tags"] = sorted(row["tags"])
         return row

@@ -66,6 +66,9 @@ def agree(a: View, b: View) -> None:
     assert (a.counted, a.notices, len(a), repr(a)) == (b.counted, b.notices, len(b), repr(b))
     assert list(a.everything()) == list(b.everything())
     assert a.summaries == b.summaries == [(e.id, e.title, e.type, e.status) for e in a]
+    told = [(e.id, e.title, e.type, e.status, e.created, e.modified, e.fields) for e in a]
+    assert list(a.contents()) == list(b.contents()) == told
+    assert [(list(c.fields), repr(c)) for c in a.contents()] == [(list(c.fields), repr(c)) for c in b.contents()]
     for entry in b.everything():
         assert a[entry.id] == entry
         assert a.get(entry.id) == entry
@@ -219,7 +222,7 @@ def test_bytes_that_are_no_page_raise_one_error(data: bytes, count: int) -> None
 @given(st.lists(hostile_raws().map(whole), max_size=5))
 def test_pages_hold_what_was_put_in(entries: list[dict[str, Any]]) -> None:
     page = decode_page(encode_page(entries), len(entries))
-    assert [page[i].raw for i in range(len(page))] == entries
+    assert [page.raw(i) for i in range(len(page))] == entries
     with pytest.raises(MalformedPage):
         decode_page(encode_page(entries), len(entries) + 1)
 
@@ -258,3 +261,36 @@ def test_the_collector_runs_again_after_threads_met() -> None:
         thread.join()
     assert gc.isenabled()
     assert pages_module._pauses == 0
+
+
+# ---- everything at once -------------------------------------------------------------------------------------------
+@SOME
+@given(schemas(), st.lists(hostile_raws().map(whole) | raws(), min_size=60, max_size=150), st.integers(1, 5))
+def test_contents_of_many_pages_are_the_entries_fields(schema: Schema, entries: list[Any], every: int) -> None:
+    """Pages where kinds, verdicts, gaps and elements are mixed, and lists that leave some rows out."""
+    built = View.build(((f"{i:04d}", raw) for i, raw in enumerate(entries)), schema)
+    view = stored(built)
+    expected = [(e.id, e.title, e.type, e.status, e.created, e.modified, dict(e.fields)) for e in built]
+    assert list(view.contents()) == expected
+    assert [repr(content) for content in view.contents()] == [repr(content) for content in built.contents()]
+    assert [dict(entry.fields) for entry in stored(built).entries][::every] == [row[-1] for row in expected][::every]
+    assert [dict(entry.retired) for entry in view.entries] == [dict(entry.retired) for entry in built.entries]
+
+
+def test_contents_mask_secrets_and_cannot_be_changed() -> None:
+    for view in (many(3), stored(many(3))):
+        first = next(view.contents())
+        assert first.fields["password"] == "p"
+        assert "'p'" not in repr(first)
+        with pytest.raises(TypeError):
+            first.fields["title"] = "x"
+
+
+def test_contents_read_each_page_once_and_leave_the_collector_alone() -> None:
+    view = stored(many(10_000))
+    table = view._state.table
+    assert table is not None
+    for content in view.contents():
+        assert gc.isenabled()
+        assert content.fields["password"] == "p"
+    assert table.pages.decoded == -(-10_000 // PAGE)

@@ -91,6 +91,7 @@ class Ledger:
         self._engine: Engine | None = None
         self._incarnation = b""
         self._position = 0
+        self._made: tuple[int, Mapping[str, Raw]] | None = None
         self._touches = Touches(everything=True)
         self._elsewhere = Touches()
         self._slots = _keyed(store.keyed_slots())
@@ -270,7 +271,14 @@ class Ledger:
         with self.lock:
             if entry_id in self.shelf.entries and self._shelf_is_now():
                 return self.shelf.entries[entry_id]
+            if self._made is not None and self._made[0] == self._position and entry_id in self._made[1]:
+                return self._made[1][entry_id]
             return self.engine.read(ENTRIES, entry_id)
+
+    def forget_made(self) -> None:
+        """Somebody looked at every entry of the last import: they need not be kept at hand any longer."""
+        with self.lock:
+            self._made = None
 
     def _shelf_is_now(self) -> bool:
         """Whether the shelf says what the document says, or would say."""
@@ -331,6 +339,7 @@ class Ledger:
                 raise
             else:
                 self._position = position
+                self._made = (position, transaction.made) if len(transaction.made) > LEAST_LOG else None
                 self.actor = transaction.actor
                 self._touches.update(transaction.touches)
                 if shelved is not None:
@@ -556,7 +565,7 @@ class Ledger:
             except CommitUnknown:
                 self._engine = None  # whichever of the two is stored is whole: load that
                 raise
-            self._engine, self._position = merged, position
+            self._engine, self._position, self._made = merged, position, None
             self.actor = transaction.actor
             self._touches = Touches(everything=True)
 

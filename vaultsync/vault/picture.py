@@ -73,8 +73,10 @@ class Picture:
             elif touches or self._devices_changed:
                 if touches.flat or self._devices_changed:
                     self._read_context()
-                raws = {entry_id: self._ledger.entry(entry_id) for entry_id in touches.entries}
-                self._view = self._view.updated(raws, self.context)
+                with uncollected():
+                    raws = {entry_id: self._ledger.entry(entry_id) for entry_id in touches.entries}
+                    self._view = self._view.updated(raws, self.context)
+                self._ledger.forget_made()
             self._devices_changed = False
             if self._ledger.prepared and (self._ledger.shelf.heavy or not self._ledger.on_shelf()):
                 self._shelve()
@@ -85,7 +87,8 @@ class Picture:
         items: Iterable[tuple[str, Raw]] = self._ledger.engine.read_all()
         if progress is not None:
             items = _counted(items, len(self._ledger.engine.entry_ids()), progress)
-        return View.build(items, self._schema, self.context)
+        with uncollected():
+            return View.build(items, self._schema, self.context)
 
     # ---- the shelf ------------------------------------------------------------------------------------------------
     def _shelved(self, progress: Progress | None) -> View | None:
@@ -109,8 +112,7 @@ class Picture:
         """What the local schema makes of entries that were evaluated for another one."""
         ledger, generation = self._ledger, self._ledger.shelf.generation or b""
         pages = BasePages(ledger, generation, (), columns.ids)
-        rows = (pages.row(number) for number in range(len(columns.ids)))
-        items: Iterable[tuple[str, Raw]] = zip(columns.ids, (row.raw for row in rows), strict=True)
+        items: Iterable[tuple[str, Raw]] = zip(columns.ids, map(pages.raw, range(len(columns.ids))), strict=True)
         if progress is not None:
             items = _counted(items, len(columns.ids), progress)
         entries = (evaluate(entry_id, raw, self._schema, self.context) for entry_id, raw in items)
@@ -140,7 +142,8 @@ class Picture:
             return  # holds what no page can: it stays in memory
         rows = range(0, len(entries), PAGE)
         pages = (encode_page([entry.raw for entry in entries[row : row + PAGE]]) for row in rows)
-        generation = ledger.shelve(Base(columns, index, self._evaluation, pages), state)
+        with uncollected():
+            generation = ledger.shelve(Base(columns, index, self._evaluation, pages), state)
         if generation is not None:
             self._view = self._stored_view(generation, state.heads, columns, index)
 

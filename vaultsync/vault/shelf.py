@@ -38,7 +38,7 @@ __all__ = ["Base", "Flat", "Shelf", "State"]
 
 CACHE: Final = "cache"
 """What the rows are sealed for."""
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Of everything here, pages and index among it. A shelf of another one is made anew."""
 LOG, COLUMNS, INDEX, PAGES = range(4)
 LEAST_LOG: Final = 1_024

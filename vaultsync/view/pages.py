@@ -1,7 +1,8 @@
 """How stored entries are written down in bulk: pages of raw entries, and columns of what lists need of all of them.
 
-Entries of one kind have the same keys, so a page holds each set of keys (a *layout*) once, and of each entry its
-values. Keys with an element (a tag, the line of a note, an item) differ from entry to entry and stand with it.
+Entries of one kind have the same keys, so a page holds each set of keys (a *layout*) once, and the values of its
+entries as columns. Of keys with an element those of a set (tags) are a column of names; others (the lines of a note,
+items) differ from entry to entry and stand with it. Marks (``$…``) are packed apart: only who asks decodes them.
 
 Bytes are our own and were sealed under the local key, so nothing here is defensive against a stranger; it still checks
 shapes, because a wrong answer is worse than none: everything that does not fit raises `MalformedPage`.
@@ -16,7 +17,7 @@ from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgpack
 
@@ -25,10 +26,11 @@ from vaultsync.schema.cells import Raw, Scalar, owner
 __all__ = [
     "PAGE",
     "Columns",
+    "Elements",
+    "Group",
     "Layout",
     "MalformedPage",
     "Page",
-    "Row",
     "array_of",
     "bytes_of",
     "decode_columns",
@@ -49,36 +51,79 @@ class MalformedPage(Exception):
 
 
 class Layout:
-    """The keys that entries of one kind have in common: plain keys of fields, and marks (``$…``). One object for equal
-    ones."""
+    """The keys that entries of one kind have in common: plain keys of fields, fields whose elements say no more than
+    that they are there (tags), and marks (``$…``). One object for equal ones."""
 
-    __slots__ = ("keys", "marks", "places")
+    __slots__ = ("keys", "marks", "places", "sets")
 
-    def __init__(self, keys: tuple[str, ...], marks: tuple[str, ...]) -> None:
+    def __init__(self, keys: tuple[str, ...], sets: tuple[str, ...], marks: tuple[str, ...]) -> None:
         self.keys = keys
+        self.sets = sets
         self.marks = marks
         self.places = {key: place for place, key in enumerate(keys)}
 
 
 @lru_cache(maxsize=4096)
-def _layout(keys: tuple[str, ...], marks: tuple[str, ...]) -> Layout:
-    return Layout(keys, marks)
+def _layout(keys: tuple[str, ...], sets: tuple[str, ...], marks: tuple[str, ...]) -> Layout:
+    return Layout(keys, sets, marks)
 
 
-class Row(NamedTuple):
-    """One stored entry: the values of its layout's keys in order (and more behind them), and the cells of its elements
-    by field."""
+Elements = Mapping[str, Mapping[str, Scalar]]
+"""Cells of elements by field."""
 
-    layout: Layout
-    values: Sequence[Any]
-    elements: Mapping[str, Mapping[str, Scalar]]
 
-    @property
-    def raw(self) -> Raw:
-        """The entry as a mapping; a new one each time. Raises `MalformedPage`."""
-        found: dict[str, Scalar] = dict(zip(self.layout.keys, self.values, strict=False))
-        found.update(zip(self.layout.marks, unpack(self.values[-3]), strict=True))
-        for cells in self.elements.values():
+class Group:
+    """The entries of a page that have one layout, as columns."""
+
+    __slots__ = ("_marks", "columns", "elements", "holes", "layout", "members")
+
+    def __init__(
+        self,
+        layout: Layout,
+        members: bytes,
+        columns: list[list[Any]],
+        holes: bool,
+        elements: list[Elements | None] | None,
+        marks: Any,
+    ) -> None:
+        self.layout = layout
+        self.members = members
+        """Where they stand in the page, ascending."""
+        self.columns = columns
+        """The values of the layout's plain keys, then the elements' names of its sets."""
+        self.holes = holes
+        """Whether one of them is None."""
+        self.elements = elements
+        """Of each entry, those that are in no set; None when none has any."""
+        self._marks = marks
+
+    def values(self, place: int) -> list[Any]:
+        """Of one entry, the cells of all columns."""
+        return [column[place] for column in self.columns]
+
+    def cells(self, place: int) -> dict[str, Mapping[str, Scalar]]:
+        """Of one entry, every element's cells by field."""
+        found: dict[str, Mapping[str, Scalar]] = {}
+        for name, column in zip(self.layout.sets, self.columns[len(self.layout.keys) :], strict=True):
+            found[name] = {f"{name}/{element}": True for element in column[place]}
+        if self.elements is not None:
+            found.update(self.elements[place] or {})
+        return found
+
+    def raw(self, place: int) -> Raw:
+        """One entry as a mapping; a new one each time. Raises `MalformedPage`."""
+        if isinstance(self._marks, bytes):
+            marks = unpack(self._marks)
+            if not isinstance(marks, list) or len(marks) != len(self.layout.marks):
+                raise MalformedPage("the marks of a page cannot be read")
+            self._marks = marks
+        found: dict[str, Scalar] = dict(zip(self.layout.keys, self.values(place), strict=False))
+        try:
+            for mark, column in zip(self.layout.marks, self._marks, strict=True):
+                found[mark] = column[place if len(column) > 1 else 0]
+        except (TypeError, IndexError):
+            raise MalformedPage("the marks of a page cannot be read") from None
+        for cells in self.cells(place).values():
             found.update(cells)
         return found
 
@@ -86,57 +131,111 @@ class Row(NamedTuple):
 # ---- pages ------------------------------------------------------------------------------------------------------
 def encode_page(raws: Sequence[Raw]) -> bytes:
     """Some entries, in order."""
-    layouts: dict[tuple[tuple[str, ...], tuple[str, ...]], int] = {}
-    rows: list[list[Any]] = []
-    for raw in raws:
+    groups: dict[Any, tuple[list[int], list[list[Any]], list[Any], list[list[Any]]]] = {}
+    for number, raw in enumerate(raws):
         keys: list[str] = []
         row: list[Any] = []
-        marks: dict[str, Scalar] = {}
-        elements: dict[str, dict[str, Scalar]] = {}
+        names: list[str] = []
+        marks: list[Any] = []
+        elements: dict[str, dict[str, Scalar]] | None = None
         for key, value in raw.items():
             if key[:1] == "$":
-                marks[key] = value
+                names.append(key)
+                marks.append(value)
             elif "/" in key or "@" in key:
+                elements = {} if elements is None else elements
                 elements.setdefault(owner(key), {})[key] = value
             else:
                 keys.append(key)
                 row.append(value)
-        number = layouts.setdefault((tuple(keys), tuple(marks)), len(layouts))
-        rows.append([*row, pack(list(marks.values())), elements or None, number])  # marks: only who asks decodes them
-    return pack([list(layouts), rows])
+        sets: list[str] = []
+        if elements is not None:
+            sets = [name for name, cells in elements.items() if _is_set(len(name), cells)]
+            row += [[key[len(name) + 1 :] for key in elements.pop(name)] for name in sets]
+        layout = (tuple(keys), tuple(sets), tuple(names))
+        members, rows, others, marked = groups.setdefault(layout, ([], [], [], []))
+        members.append(number)
+        rows.append(row)
+        others.append(elements or None)
+        marked.append(marks)
+    packed = []
+    for layout, (members, rows, others, marked) in groups.items():
+        columns = _columns(rows)
+        holes = any(None in column for column in columns)
+        packed.append([*layout, bytes(members), columns, holes, others if any(others) else None, pack(_folded(marked))])
+    return pack(packed)
+
+
+def _is_set(at: int, cells: Mapping[str, Scalar]) -> bool:
+    return all(value is True and key[at] == "/" for key, value in cells.items())
+
+
+def _columns(rows: list[list[Any]]) -> list[tuple[Any, ...]]:
+    return list(zip(*rows, strict=True))
+
+
+def _folded(rows: list[list[Any]]) -> list[Sequence[Any]]:
+    """Columns; one that says the same text everywhere says it once."""
+    columns = _columns(rows)
+    return [
+        column[:1] if type(column[0]) is str and column.count(column[0]) == len(rows) else column for column in columns
+    ]
 
 
 class Page:
     """A decoded page."""
 
-    __slots__ = ("layouts", "rows")
+    __slots__ = ("_size", "groups", "looks", "shown")
 
-    def __init__(self, layouts: list[Layout], rows: list[list[Any]]) -> None:
-        self.layouts = layouts
-        self.rows = rows
+    def __init__(self, groups: list[Group], size: int) -> None:
+        self.groups = groups
+        self._size = size
+        self.looks = 0
+        self.shown: list[Any] | None = None
+        """What the owner keeps of its entries beside it (`Table.shown`)."""
 
-    def __getitem__(self, number: int) -> Row:
-        row = self.rows[number]
-        return Row(self.layouts[row[-1]], row, row[-2] or _NOTHING)
+    def find(self, number: int) -> tuple[Group, int]:
+        """An entry: its group, and its place there."""
+        for group in self.groups:
+            if (place := group.members.find(number)) >= 0:
+                return group, place
+        raise IndexError("no entry at that place")
+
+    def raw(self, number: int) -> Raw:
+        """One entry as a mapping; a new one each time. Raises `MalformedPage`."""
+        group, place = self.find(number)
+        return group.raw(place)
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return self._size
 
 
 def decode_page(data: bytes, count: int) -> Page:
     """The entries of a page of ``count``. Raises `MalformedPage`."""
     try:
-        keys, rows = unpack(data)
-        layouts = [_layout(tuple(plain), tuple(marks)) for plain, marks in keys]
-        sizes = [len(layout.keys) + 3 for layout in layouts]
-        if len(rows) != count or any(len(row) != sizes[row[-1]] for row in rows):
-            raise MalformedPage("a page does not hold what it should")
+        groups = [
+            _group(_layout(tuple(keys), tuple(sets), tuple(names)), *rest) for keys, sets, names, *rest in unpack(data)
+        ]
+        members = groups[0].members if len(groups) == 1 else b"".join([group.members for group in groups])
     except (TypeError, ValueError, IndexError, AttributeError, KeyError):
         raise MalformedPage("a page cannot be read") from None
-    return Page(layouts, rows)
+    if len(members) != count or any(map(int.__ne__, sorted(members), range(count))):
+        raise MalformedPage("a page does not hold what it should")
+    return Page(groups, count)
 
 
-_NOTHING: Final[Mapping[str, Mapping[str, Scalar]]] = {}
+def _group(layout: Layout, members: bytes, columns: Any, holes: bool, elements: Any, marks: bytes) -> Group:
+    size = len(members)
+    if (
+        type(members) is not bytes
+        or type(marks) is not bytes
+        or len(columns) != len(layout.keys) + len(layout.sets)
+        or len(set(map(len, columns))) > 1
+        or (columns and len(columns[0]) != size)
+        or (elements is not None and len(elements) != size)
+    ):
+        raise MalformedPage("a page does not hold what it should")
+    return Group(layout, members, columns, holes, elements, marks)
 
 
 # ---- columns ----------------------------------------------------------------------------------------------------

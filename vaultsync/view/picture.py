@@ -26,13 +26,15 @@ from vaultsync.view.entry import Entry, evaluate, fold
 from vaultsync.view.notices import Fact, Notice, facts, notices
 from vaultsync.view.ordered import GONE, OrderedMap, Removed
 from vaultsync.view.pages import uncollected
-from vaultsync.view.pieces import Piece, StoredIds, Summary, lazily, moved
-from vaultsync.view.stored import Table
+from vaultsync.view.pieces import Piece, StoredIds, lazily, moved
+from vaultsync.view.stored import Content, Summary, Table
 from vaultsync.view.words import near
 
-__all__ = ["Entries", "Summary", "View"]
+__all__ = ["Content", "Entries", "Summary", "View"]
 
 _Place = tuple[int, str]  # (created, id)
+_TOGETHER = 16
+"""Pieces whose contents are made at once: the collector looks at new objects whenever it may, so that it may seldom."""
 
 
 class Entries(Sequence[Entry]):
@@ -197,6 +199,20 @@ class View:
                     made += [Summary(e.id, e.title, e.type, e.status) for e in piece[1]]
         return made
 
+    def contents(self) -> Iterator[Content]:
+        """Each entry in ``entries`` with all its fields, in their order: the way to read everything. Several times
+        cheaper than ``fields`` of one entry after the other; a few thousand are in memory at a time."""
+        pieces = self._state.shown.pieces
+        for start in range(0, len(pieces), _TOGETHER):
+            made: list[Content] = []
+            with uncollected():
+                for piece in pieces[start : start + _TOGETHER]:
+                    if isinstance(piece, Piece):
+                        made += piece.contents()
+                    else:
+                        made += map(_content, piece[1])
+            yield from made
+
     def everything(self) -> Iterator[Entry]:
         """Every entry of any status, in the order of (created, id)."""
         state = self._state
@@ -260,6 +276,10 @@ class View:
                 where = f"{type!r} has" if type else "no entry type has a field"
                 raise UnknownField(f"{where}{' no field' if type else ''} {name!r}.{near(name, kinds)}")
         return kinds
+
+
+def _content(entry: Entry) -> Content:
+    return Content(entry.id, entry.title, entry.type, entry.status, entry.created, entry.modified, entry.fields)
 
 
 def _place(entry: Entry) -> _Place:

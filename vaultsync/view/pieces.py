@@ -4,27 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import repeat
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from vaultsync.view.decide import Status
 from vaultsync.view.entry import Entry
 from vaultsync.view.ordered import OrderedMap, Removed
 from vaultsync.view.pages import PAGE
-from vaultsync.view.stored import StoredEntry, Table
+from vaultsync.view.stored import Content, StoredEntry, Summary, Table
 
-__all__ = ["Piece", "StoredIds", "Summary", "lazily", "moved"]
+__all__ = ["Piece", "StoredIds", "lazily", "moved"]
 
 _SIZE: Final = 4 * PAGE
 """Entries of a piece; it is copied when one of them changes."""
-
-
-class Summary(NamedTuple):
-    """What a list shows of an entry."""
-
-    id: str
-    title: str | None
-    type: str
-    status: Status
 
 
 class Piece:
@@ -66,6 +57,10 @@ class Piece:
     def summaries(self) -> Iterator[Summary]:
         """What a list shows of each."""
         return map(tuple.__new__, repeat(Summary), zip(*self._cells(), strict=True))
+
+    def contents(self) -> list[Content]:
+        """What is shown of each."""
+        return self._table.contents(self._rows)
 
     def _cells(self) -> tuple[Iterable[str], Iterable[str | None], Iterable[str], Iterable[Status]]:
         """Ids, titles, types and statuses."""

@@ -10,9 +10,9 @@ Everything here is immutable but for what is kept of pages, and shared by all vi
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import compress, takewhile
-from operator import attrgetter, itemgetter
+from collections.abc import Callable, Iterable, Sequence
+from itertools import compress, groupby, repeat
+from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 from vaultsync.schema.cells import Raw, Scalar
@@ -24,9 +24,20 @@ from vaultsync.view.context import Context
 from vaultsync.view.decide import Judgement, Status
 from vaultsync.view.entry import NO_FIELDS, Entry, Fields, evaluate
 from vaultsync.view.index import Index
-from vaultsync.view.pages import PAGE, Columns, Layout, MalformedPage, Page, Row, decode_page, encode_page
+from vaultsync.view.pages import (
+    PAGE,
+    Columns,
+    Elements,
+    Group,
+    Layout,
+    MalformedPage,
+    Page,
+    decode_page,
+    encode_page,
+    uncollected,
+)
 
-__all__ = ["KEPT_PAGES", "Pages", "StoredEntry", "Table"]
+__all__ = ["KEPT_PAGES", "Content", "Pages", "StoredEntry", "Summary", "Table"]
 
 KEPT_PAGES: Final = 32
 """Decoded pages kept: whoever goes through a list in order decodes each page once, whoever jumps about a few."""
@@ -58,9 +69,9 @@ class Pages:
         self.decoded = 0
         """How many pages were decoded so far: for tests and diagnosis."""
 
-    def row(self, number: int) -> Row:
-        """One entry."""
-        return self.page(number // PAGE)[number % PAGE]
+    def raw(self, number: int) -> Raw:
+        """One entry as a mapping; a new one each time."""
+        return self.page(number // PAGE).raw(number % PAGE)
 
     def page(self, number: int) -> Page:
         """The entries of one page."""
@@ -158,14 +169,82 @@ class Table:
 
     def fields(self, row: int) -> tuple[Fields, Fields] | None:
         """What `Entry` would decode of an entry, by a shorter way; None where there is none."""
-        page = self.pages.page(row // PAGE)
-        values = page.rows[row % PAGE]
-        at = page.layouts[values[-1]], self.index.numbers[row]
+        group, place = self.pages.page(row // PAGE).find(row % PAGE)
+        plan = self._plan(group.layout, self.index.numbers[row])
+        return None if plan is None else plan.read(group, place)
+
+    def shown(self, row: int) -> Fields | None:
+        """What `fields` would give first. Whoever looks at two entries of a page will look at more: all of them are
+        made together then."""
+        number = row // PAGE
+        page = self.pages.page(number)
+        if page.shown is None:
+            page.looks += 1
+            if page.looks == 1:
+                found = self.fields(row)
+                return None if found is None else found[0]
+            page.shown = self._shown(page, number)
+        found_here: Fields | None = page.shown[row % PAGE]
+        return found_here
+
+    def contents(self, rows: Sequence[int]) -> list[Content]:
+        """Some rows, ascending, with everything that is shown of them."""
+        columns, index = self.columns, self.index
+        made: list[Content] = []
+        with uncollected():
+            for number, some in groupby(rows, PAGE.__rfloordiv__):
+                page = self.pages.page(number)
+                shown = page.shown if page.shown is not None else self._shown(page, number)
+                start = number * PAGE
+                here = list(some)
+                part = slice(start, start + PAGE)
+                verdicts = index.numbers[part]
+                cells: Iterable[tuple[Any, ...]] = zip(
+                    columns.ids[part],
+                    index.titles[part],
+                    map(self.types.__getitem__, verdicts),
+                    map(self.statuses.__getitem__, verdicts),
+                    columns.created[part],
+                    columns.modified[part],
+                    shown,
+                    strict=True,
+                )
+                if len(here) < len(verdicts):
+                    wanted = set(here)
+                    cells = compress(cells, [row in wanted for row in range(start, start + len(verdicts))])
+                if None in shown:
+                    cells = (
+                        each if each[-1] is not None else (*each[:-1], self.entry(row).fields)
+                        for row, each in zip(here, cells, strict=True)
+                    )
+                made += map(tuple.__new__, repeat(Content), cells)
+        return made
+
+    def _shown(self, page: Page, number: int) -> list[Fields | None]:
+        """What is shown of each entry of a page; None where there is no short way."""
+        shown: list[Fields | None] = [None] * len(page)
+        start = number * PAGE
+        verdicts = self.index.numbers[start : start + len(page)]
+        for group in page.groups:
+            if len(here := set(map(verdicts.__getitem__, group.members))) == 1:
+                plan = self._plan(group.layout, here.pop())
+                if plan is not None:
+                    for member, fields in zip(group.members, plan.read_all(group), strict=True):
+                        shown[member] = fields
+                continue  # by far the most
+            for place, member in enumerate(group.members):
+                plan = self._plan(group.layout, verdicts[member])
+                if plan is not None:
+                    shown[member] = plan.read_shown(group, place)
+        return shown
+
+    def _plan(self, layout: Layout, number: int) -> _Plan | None:
+        at = layout, number
         try:
-            plan = self._plans[at]
+            return self._plans[at]
         except KeyError:
-            plan = self._plans[at] = _plan(at[0], self.index.verdicts[at[1]])
-        return None if plan is None else plan.read(values, values[-2])
+            plan = self._plans[at] = _plan(layout, self.index.verdicts[number])
+            return plan
 
     def folded(self) -> list[str | None]:
         """Row -> its searchable text, as far as somebody asked for it."""
@@ -187,36 +266,63 @@ class _Step(NamedTuple):
 class _Plan:
     """Where the fields of one shape stand in one layout, when everything that is stored fits."""
 
-    __slots__ = ("_get", "_names", "_past", "_rest", "_secret", "_shown")
+    __slots__ = ("_decoded", "_names", "_past", "_places", "_secret", "_shown")
 
-    def __init__(self, shown: list[_Step], past: list[_Step], secret: frozenset[str]) -> None:
+    def __init__(self, layout: Layout, shown: list[_Step], past: list[_Step], secret: frozenset[str]) -> None:
         self._shown = shown
         self._past = past
         self._secret = secret
-        plain = list(takewhile(lambda step: step.place >= 0 and step.decode is None, shown))
-        self._names = tuple(step.name for step in plain)
-        self._get = itemgetter(*(step.place for step in plain)) if len(plain) > 1 else None
-        self._rest = shown[len(plain) :]
+        sets = {name: len(layout.keys) + number for number, name in enumerate(layout.sets)}
+        columns: list[tuple[str, int, Callable[[Any], Any] | None]] | None = []
+        for name, place, decode, kind in shown:
+            if name not in sets or not kind.has_elements:
+                if place >= 0:
+                    columns.append((name, place, decode))
+            elif place < 0 and type(kind) is TagsKind:
+                columns.append((name, sets[name], frozenset))
+            else:
+                columns = None  # elements of other kinds that are all True, beside a plain key or not
+                break
+        self._names = None if columns is None else tuple(name for name, _, _ in columns)
+        self._places = [place for _, place, _ in columns or ()]
+        self._decoded = [(at, decode) for at, (_, _, decode) in enumerate(columns or ()) if decode is not None]
 
-    def read(self, values: Sequence[Any], elements: Mapping[str, Mapping[str, Scalar]] | None) -> tuple[Fields, Fields]:
-        """``elements``: None when there are none."""
-        past = _values(self._past, values, elements) if self._past else None
-        retired = Fields.of(past, self._secret) if past else NO_FIELDS
-        if self._get is not None:
-            cells = self._get(values)
-            if None not in cells and (not elements or elements.keys().isdisjoint(self._names)):
-                shown = Fields(zip(self._names, cells, strict=True))  # by far the most: nothing looked at one by one
-                if self._rest:
-                    dict.update(shown, _values(self._rest, values, elements))
-                shown._secret = self._secret
-                return shown, retired
-        found = _values(self._shown, values, elements)
-        return Fields.of(found, self._secret) if found else NO_FIELDS, retired
+    def read(self, group: Group, place: int) -> tuple[Fields, Fields]:
+        """Of one entry: what is shown, and what is only read."""
+        past = _values(self._past, group.values(place), group.cells(place)) if self._past else None
+        return self.read_shown(group, place), Fields.of(past, self._secret) if past else NO_FIELDS
+
+    def read_shown(self, group: Group, place: int) -> Fields:
+        """Of one entry what is shown."""
+        found = _values(self._shown, group.values(place), group.cells(place)) if self._shown else None
+        return Fields.of(found, self._secret) if found else NO_FIELDS
+
+    def read_all(self, group: Group) -> list[Fields]:
+        """Of every entry of a group what is shown."""
+        if not self._shown:
+            return [NO_FIELDS] * len(group.members)
+        if not self._names:
+            return [self.read_shown(group, place) for place in range(len(group.members))]
+        columns = [group.columns[place] for place in self._places]
+        holes = group.holes
+        if not holes:
+            for at, decode in self._decoded:
+                columns[at] = list(map(decode, columns[at]))
+                holes |= None in columns[at]
+        if holes:
+            return [self.read_shown(group, place) for place in range(len(group.members))]
+        secret = self._secret
+        made = list(map(Fields, map(zip, repeat(self._names), zip(*columns, strict=True))))
+        for fields in made:
+            fields._secret = secret
+        if group.elements is not None:
+            for place, elements in enumerate(group.elements):
+                if elements:
+                    made[place] = self.read_shown(group, place)
+        return made
 
 
-def _values(
-    steps: Iterable[_Step], values: Sequence[Any], elements: Mapping[str, Mapping[str, Scalar]] | None
-) -> dict[str, Any]:
+def _values(steps: Iterable[_Step], values: Sequence[Any], elements: Elements) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, place, decode, kind in steps:
         if elements and (cells := elements.get(name)) is not None and kind.has_elements:
@@ -239,10 +345,10 @@ def _plan(layout: Layout, verdict: Judgement) -> _Plan | None:
     """None where lenses compute, or where something stored does not fit its field."""
     shape = verdict.shape
     if not verdict.visible:
-        return _Plan([], [], shape.secret)
+        return _Plan(layout, [], [], shape.secret)
     if shape.steps or not verdict.unknown.isdisjoint(shape.known):
         return None
-    return _Plan(_steps(shape.active, layout), _steps(shape.past, layout), shape.secret)
+    return _Plan(layout, _steps(shape.active, layout), _steps(shape.past, layout), shape.secret)
 
 
 def _steps(fields: Iterable[Field], layout: Layout) -> list[_Step]:
@@ -258,6 +364,28 @@ def _steps(fields: Iterable[Field], layout: Layout) -> list[_Step]:
     return found
 
 
+# ---- what is told in bulk ------------------------------------------------------------------------------------------
+class Summary(NamedTuple):
+    """What a list shows of an entry."""
+
+    id: str
+    title: str | None
+    type: str
+    status: Status
+
+
+class Content(NamedTuple):
+    """An entry with everything that is shown of it. No ``repr`` shows a secret."""
+
+    id: str
+    title: str | None
+    type: str
+    status: Status
+    created: int
+    modified: int
+    fields: Fields
+
+
 # ---- entries ------------------------------------------------------------------------------------------------------
 class StoredEntry(Entry):
     """An entry of a table: what lists ask is known, everything else is read when somebody asks."""
@@ -271,7 +399,7 @@ class StoredEntry(Entry):
         self._titled = title
         self._typed = type
         self._standing = status
-        self._shown = None
+        self._shown = self._retired = None
         self._read: Raw | None = None
 
     # Quicker than functions, and no less read-only:
@@ -301,7 +429,7 @@ class StoredEntry(Entry):
     @property
     def _raw(self) -> Raw:  # type: ignore[override]
         if self._read is None:
-            self._read = self._table.pages.row(self._row).raw
+            self._read = self._table.pages.raw(self._row)
         return self._read
 
     # What the columns know:
@@ -319,13 +447,18 @@ class StoredEntry(Entry):
 
     @property
     def fields(self) -> Fields:
-        return self._shown if self._shown is not None else self._decoded()[0]
+        shown = self._shown
+        if shown is None:
+            shown = self._table.shown(self._row)
+            if shown is None:
+                return self._decoded()[0]
+            self._shown = shown
+        return shown
 
     def _decoded(self) -> tuple[Fields, Fields]:
-        if self._shown is None:
+        if self._shown is None or self._retired is None:
             found = self._table.fields(self._row)
             if found is None:
-                self._retired = None
                 return super()._decoded()
             self._shown, self._retired = found
         return self._shown, self._retired  # type: ignore[return-value]
