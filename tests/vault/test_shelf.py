@@ -488,3 +488,41 @@ def test_readers_do_not_wait_for_the_document(path: Path, monkeypatch: pytest.Mo
         assert vault.view()[chosen.id].title == "waited"
         monkeypatch.undo()
         check(vault, prepared=True)
+
+
+def test_an_import_is_looked_at_without_reading_it_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    real = Engine.read
+
+    def counted(engine: Engine, section: str, entry: str | None = None) -> Any:
+        read.append(section)
+        return real(engine, section, entry)
+
+    vault = Vault.create(tmp_path / "a.vault", schema=SCHEMA, key=KEY, environment=environment("bulk"))
+    vault.view()  # an import looks at where entries came from
+    number = shelves.LEAST_LOG + 10
+    with vault.batch():
+        entries = [vault.add("login", title=f"t{n}", labels={"a", f"l{n}"}, notes="one\ntwo") for n in range(number)]
+        vault.delete(entries[3])
+        vault.update(entries[4], title="changed")
+    monkeypatch.setattr(Engine, "read", counted)
+    assert vault.view()[entries[4].id].title == "changed"
+    assert "entries" not in read
+    check(vault, prepared=True)
+    vault.close()
+    check(reopen(tmp_path / "a.vault"))
+
+
+def test_what_an_import_made_is_not_taken_for_what_somebody_wrote_after_it(tmp_path: Path) -> None:
+    vault = Vault.create(tmp_path / "a.vault", schema=SCHEMA, key=KEY, environment=environment("bulk"))
+    vault.view()
+    with vault.batch():
+        entries = [vault.add("login", title=f"t{n}") for n in range(shelves.LEAST_LOG + 10)]
+    other = reopen(tmp_path / "a.vault")
+    other.update(entries[0].id, title="by another process")
+    assert vault.view()[entries[0].id].title == "by another process"
+    with vault.batch():
+        more = [vault.add("login", title=f"u{n}") for n in range(shelves.LEAST_LOG + 10)]
+    vault.update(more[0].id, title="by an edit")
+    assert vault.view()[more[0].id].title == "by an edit"
+    check(vault, prepared=True)

@@ -15,20 +15,15 @@ from itertools import compress, groupby, repeat
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
-from vaultsync.schema.cells import Raw, Scalar
-from vaultsync.schema.kind import Kind
-from vaultsync.schema.kinds import NoteKind, TagsKind
-from vaultsync.schema.scalars import FlagKind, ScalarKind, TextKind
-from vaultsync.schema.types import Field, Schema
+from vaultsync.schema.cells import Raw
+from vaultsync.schema.types import Schema
 from vaultsync.view.context import Context
 from vaultsync.view.decide import Judgement, Status
-from vaultsync.view.entry import NO_FIELDS, Entry, Fields, evaluate
+from vaultsync.view.entry import Entry, Fields, evaluate
 from vaultsync.view.index import Index
 from vaultsync.view.pages import (
     PAGE,
     Columns,
-    Elements,
-    Group,
     Layout,
     MalformedPage,
     Page,
@@ -36,6 +31,7 @@ from vaultsync.view.pages import (
     encode_page,
     uncollected,
 )
+from vaultsync.view.plans import Plan, plan_of
 
 __all__ = ["KEPT_PAGES", "Content", "Pages", "StoredEntry", "Summary", "Table"]
 
@@ -134,7 +130,7 @@ class Table:
         """By the number of the verdict, as are ``types``."""
         self.types = [verdict.decision.face or verdict.primary for verdict in index.verdicts]
         self._rows: dict[str, int] | None = None
-        self._plans: dict[tuple[Layout, int], _Plan | None] = {}
+        self._plans: dict[tuple[Layout, int], Plan | None] = {}
         self._folded: list[str | None] | None = None
 
     def __len__(self) -> int:
@@ -238,12 +234,12 @@ class Table:
                     shown[member] = plan.read_shown(group, place)
         return shown
 
-    def _plan(self, layout: Layout, number: int) -> _Plan | None:
+    def _plan(self, layout: Layout, number: int) -> Plan | None:
         at = layout, number
         try:
             return self._plans[at]
         except KeyError:
-            plan = self._plans[at] = _plan(layout, self.index.verdicts[number])
+            plan = self._plans[at] = plan_of(layout, self.index.verdicts[number])
             return plan
 
     def folded(self) -> list[str | None]:
@@ -251,117 +247,6 @@ class Table:
         if self._folded is None:
             self._folded = [None] * len(self)
         return self._folded
-
-
-# ---- reading fields without looking at every key ------------------------------------------------------------------
-class _Step(NamedTuple):
-    """Where one field stands in a layout."""
-
-    name: str
-    place: int  # of its plain key; -1: there is none
-    decode: Callable[[Scalar], Any] | None  # of the plain key's value; None: it is shown as it is stored
-    kind: Kind
-
-
-class _Plan:
-    """Where the fields of one shape stand in one layout, when everything that is stored fits."""
-
-    __slots__ = ("_decoded", "_names", "_past", "_places", "_secret", "_shown")
-
-    def __init__(self, layout: Layout, shown: list[_Step], past: list[_Step], secret: frozenset[str]) -> None:
-        self._shown = shown
-        self._past = past
-        self._secret = secret
-        sets = {name: len(layout.keys) + number for number, name in enumerate(layout.sets)}
-        columns: list[tuple[str, int, Callable[[Any], Any] | None]] | None = []
-        for name, place, decode, kind in shown:
-            if name not in sets or not kind.has_elements:
-                if place >= 0:
-                    columns.append((name, place, decode))
-            elif place < 0 and type(kind) is TagsKind:
-                columns.append((name, sets[name], frozenset))
-            else:
-                columns = None  # elements of other kinds that are all True, beside a plain key or not
-                break
-        self._names = None if columns is None else tuple(name for name, _, _ in columns)
-        self._places = [place for _, place, _ in columns or ()]
-        self._decoded = [(at, decode) for at, (_, _, decode) in enumerate(columns or ()) if decode is not None]
-
-    def read(self, group: Group, place: int) -> tuple[Fields, Fields]:
-        """Of one entry: what is shown, and what is only read."""
-        past = _values(self._past, group.values(place), group.cells(place)) if self._past else None
-        return self.read_shown(group, place), Fields.of(past, self._secret) if past else NO_FIELDS
-
-    def read_shown(self, group: Group, place: int) -> Fields:
-        """Of one entry what is shown."""
-        found = _values(self._shown, group.values(place), group.cells(place)) if self._shown else None
-        return Fields.of(found, self._secret) if found else NO_FIELDS
-
-    def read_all(self, group: Group) -> list[Fields]:
-        """Of every entry of a group what is shown."""
-        if not self._shown:
-            return [NO_FIELDS] * len(group.members)
-        if not self._names:
-            return [self.read_shown(group, place) for place in range(len(group.members))]
-        columns = [group.columns[place] for place in self._places]
-        holes = group.holes
-        if not holes:
-            for at, decode in self._decoded:
-                columns[at] = list(map(decode, columns[at]))
-                holes |= None in columns[at]
-        if holes:
-            return [self.read_shown(group, place) for place in range(len(group.members))]
-        secret = self._secret
-        made = list(map(Fields, map(zip, repeat(self._names), zip(*columns, strict=True))))
-        for fields in made:
-            fields._secret = secret
-        if group.elements is not None:
-            for place, elements in enumerate(group.elements):
-                if elements:
-                    made[place] = self.read_shown(group, place)
-        return made
-
-
-def _values(steps: Iterable[_Step], values: Sequence[Any], elements: Elements) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, place, decode, kind in steps:
-        if elements and (cells := elements.get(name)) is not None and kind.has_elements:
-            if type(kind) is TagsKind:
-                at = len(name)  # a position ("@") of a tag means nothing, and is no reason to doubt the rest
-                tags = [key[at + 1 :] for key, cell in cells.items() if cell is True and key[at] == "/"]
-                value: Any = frozenset(tags) or None
-            else:
-                value = kind.read(name, {**cells, name: values[place]} if place >= 0 else cells)
-        elif place < 0:
-            continue
-        else:
-            value = values[place] if decode is None else decode(values[place])
-        if value is not None:
-            found[name] = value
-    return found
-
-
-def _plan(layout: Layout, verdict: Judgement) -> _Plan | None:
-    """None where lenses compute, or where something stored does not fit its field."""
-    shape = verdict.shape
-    if not verdict.visible:
-        return _Plan(layout, [], [], shape.secret)
-    if shape.steps or not verdict.unknown.isdisjoint(shape.known):
-        return None
-    return _Plan(layout, _steps(shape.active, layout), _steps(shape.past, layout), shape.secret)
-
-
-def _steps(fields: Iterable[Field], layout: Layout) -> list[_Step]:
-    found = []
-    for field in fields:
-        kind, place = field.kind, layout.places.get(field.name, -1)
-        if isinstance(kind, ScalarKind):
-            plain = isinstance(kind, (TextKind, FlagKind))
-            if place >= 0:
-                found.append(_Step(field.name, place, None if plain else kind.decode, kind))
-        else:  # a note's plain key is a line of it; those of other kinds mean nothing
-            found.append(_Step(field.name, place if isinstance(kind, NoteKind) else -1, None, kind))
-    return found
 
 
 # ---- what is told in bulk ------------------------------------------------------------------------------------------
@@ -461,7 +346,7 @@ class StoredEntry(Entry):
             if found is None:
                 return super()._decoded()
             self._shown, self._retired = found
-        return self._shown, self._retired  # type: ignore[return-value]
+        return self._shown, self._retired
 
     def _searchable(self) -> str:
         folded = self._table.folded()

@@ -1,0 +1,130 @@
+"""Reading fields of stored entries without looking at every key: where the fields of one shape stand in one layout is
+worked out once, and the entries of a page that have it are read together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import repeat
+from typing import Any, NamedTuple
+
+from vaultsync.schema.cells import Scalar
+from vaultsync.schema.kind import Kind
+from vaultsync.schema.kinds import NoteKind, TagsKind
+from vaultsync.schema.scalars import FlagKind, ScalarKind, TextKind
+from vaultsync.schema.types import Field
+from vaultsync.view.decide import Judgement
+from vaultsync.view.entry import NO_FIELDS, Fields
+from vaultsync.view.pages import Elements, Group, Layout
+
+__all__ = ["Plan", "plan_of"]
+
+
+class _Step(NamedTuple):
+    """Where one field stands in a layout."""
+
+    name: str
+    place: int  # of its plain key; -1: there is none
+    decode: Callable[[Scalar], Any] | None  # of the plain key's value; None: it is shown as it is stored
+    kind: Kind
+
+
+class Plan:
+    """Where the fields of one shape stand in one layout, when everything that is stored fits."""
+
+    __slots__ = ("_decoded", "_names", "_past", "_places", "_secret", "_shown")
+
+    def __init__(self, layout: Layout, shown: list[_Step], past: list[_Step], secret: frozenset[str]) -> None:
+        self._shown = shown
+        self._past = past
+        self._secret = secret
+        sets = {name: len(layout.keys) + number for number, name in enumerate(layout.sets)}
+        columns: list[tuple[str, int, Callable[[Any], Any] | None]] = []
+        fits = True
+        for name, place, decode, kind in shown:
+            if name not in sets or not kind.has_elements:
+                if place >= 0:
+                    columns.append((name, place, decode))
+            elif place < 0 and type(kind) is TagsKind:
+                columns.append((name, sets[name], frozenset))
+            else:
+                fits = False  # elements of another kind that are all True, beside a plain key or not
+        self._names = tuple(name for name, _, _ in columns) if fits else ()
+        self._places = [place for _, place, _ in columns]
+        self._decoded = [(at, decode) for at, (_, _, decode) in enumerate(columns) if decode is not None]
+
+    def read(self, group: Group, place: int) -> tuple[Fields, Fields]:
+        """Of one entry: what is shown, and what is only read."""
+        past = _values(self._past, group.values(place), group.cells(place)) if self._past else None
+        return self.read_shown(group, place), Fields.of(past, self._secret) if past else NO_FIELDS
+
+    def read_shown(self, group: Group, place: int) -> Fields:
+        """Of one entry what is shown."""
+        found = _values(self._shown, group.values(place), group.cells(place)) if self._shown else None
+        return Fields.of(found, self._secret) if found else NO_FIELDS
+
+    def read_all(self, group: Group) -> list[Fields]:
+        """Of every entry of a group what is shown."""
+        if not self._shown:
+            return [NO_FIELDS] * len(group.members)
+        if not self._names:
+            return [self.read_shown(group, place) for place in range(len(group.members))]
+        columns = [group.columns[place] for place in self._places]
+        holes = group.holes
+        if not holes:
+            for at, decode in self._decoded:
+                columns[at] = list(map(decode, columns[at]))
+                holes |= None in columns[at]
+        if holes:
+            return [self.read_shown(group, place) for place in range(len(group.members))]
+        secret = self._secret
+        made = list(map(Fields, map(zip, repeat(self._names), zip(*columns, strict=True))))
+        for fields in made:
+            fields._secret = secret
+        if group.elements is not None:
+            for place, elements in enumerate(group.elements):
+                if elements:
+                    made[place] = self.read_shown(group, place)
+        return made
+
+
+def _values(steps: Iterable[_Step], values: Sequence[Any], elements: Elements) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, place, decode, kind in steps:
+        if elements and (cells := elements.get(name)) is not None and kind.has_elements:
+            if type(kind) is TagsKind:
+                at = len(name)  # a position ("@") of a tag means nothing, and is no reason to doubt the rest
+                tags = [key[at + 1 :] for key, cell in cells.items() if cell is True and key[at] == "/"]
+                value: Any = frozenset(tags) or None
+            else:
+                value = kind.read(name, {**cells, name: values[place]} if place >= 0 else cells)
+        elif place < 0:
+            continue
+        else:
+            value = values[place] if decode is None else decode(values[place])
+        if value is not None:
+            found[name] = value
+    return found
+
+
+def plan_of(layout: Layout, verdict: Judgement) -> Plan | None:
+    """None where lenses compute, or where something stored does not fit its field."""
+    shape = verdict.shape
+    if not verdict.visible:
+        return Plan(layout, [], [], shape.secret)
+    if shape.steps or not verdict.unknown.isdisjoint(shape.known):
+        return None
+    return Plan(layout, _steps(shape.active, layout), _steps(shape.past, layout), shape.secret)
+
+
+def _steps(fields: Iterable[Field], layout: Layout) -> list[_Step]:
+    found = []
+    for field in fields:
+        kind, place = field.kind, layout.places.get(field.name, -1)
+        if isinstance(kind, ScalarKind):
+            plain = isinstance(kind, (TextKind, FlagKind))
+            if place >= 0:
+                found.append(_Step(field.name, place, None if plain else kind.decode, kind))
+        else:  # a note's plain key is a line of it; those of other kinds mean nothing
+            found.append(_Step(field.name, place if isinstance(kind, NoteKind) else -1, None, kind))
+    return found
