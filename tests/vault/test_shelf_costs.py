@@ -23,7 +23,8 @@ from vaultsync.view import entry as entry_module
 
 LOGIN = EntryType("login", fields=[Field("title", text), Field("password", secret), Field("labels", tags)])
 SCHEMA = Schema("costs", version=1, platform="linux", types=[LOGIN])
-SIZES = (1_000, int(os.environ.get("VAULTSYNC_ENTRIES", "20000")))
+SIZES = (2_000, int(os.environ.get("VAULTSYNC_ENTRIES", "20000")))
+"""The smaller one has more pages than are fetched at once by whoever goes through them in order."""
 
 
 class Meter:
