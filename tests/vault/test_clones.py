@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
 
@@ -17,6 +18,7 @@ from vaultsync.testing import MemoryRemote
 
 HISTORIES = int(os.environ.get("VAULTSYNC_CLONES", "6"))
 ALL_POINTS = bool(os.environ.get("VAULTSYNC_BACKUPS"))
+DUE = datetime(2026, 1, 1, tzinfo=UTC)
 SEED = int(os.environ.get("VAULTSYNC_SEED", "1"))
 
 
@@ -61,6 +63,43 @@ def test_what_a_copy_took_along_unsent_is_sent_by_both_and_there_once(world: Wor
     world.check_equal("both sent the same change")
     (shown,) = phone.vault.view().entries
     assert (shown["title"], shown["password"], shown["count"]) == ("GitHub", "from the copy", 7)
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["told", "disguised"])
+@pytest.mark.parametrize("order", ["original", "copy"])
+def test_an_unsent_entry_that_two_copies_hold_is_there_once(world: World, order: str, told: bool) -> None:
+    """A third copy published something else in its place, which one of the two hears of before the entry is sent."""
+    laptop, phone = world.found(), world.join("phone")
+    laptop.vault.add("thing", title="sent")
+    world.sync_all()
+    rival = laptop.copy("rival")
+    rival.disguise()
+    entry = laptop.vault.add("thing", title="GitHub")
+    copy = laptop.copy("copy", machine="elsewhere" if told else None)
+    if not told:
+        copy.disguise()
+    copy.vault.update(entry.id, password="from the copy", labels=add("copy"))
+    laptop.vault.update(entry.id, count=7, labels=add("original"))
+    before = laptop.remote.remember()
+    rival.vault.add("thing", title="rival")
+    rival.vault.sync()
+    phone.vault.sync()
+    first, second = (laptop, copy) if order == "original" else (copy, laptop)
+    second.remote.roll_back(before)  # hears of the rival later
+    first.vault.sync()
+    second.vault.sync()
+    first.vault.update(entry.id, remarks=f"of {order}")
+    second.vault.update(entry.id, due=DUE)
+    first.vault.sync()
+    second.remote.confess()
+    second.vault.sync()
+    world.sync_all(5)
+    world.check_equal(f"{order} first")
+    for one in world.installed:
+        shown = one.vault.view()[entry.id]
+        assert (shown["title"], shown["password"], shown["count"]) == ("GitHub", "from the copy", 7)
+        assert (shown["labels"], shown["remarks"], shown["due"]) == ({"copy", "original"}, f"of {order}", DUE)
+        assert sorted(str(e["title"]) for e in one.vault.view().entries) == ["GitHub", "rival", "sent"]
 
 
 def test_a_copy_on_the_same_machine_is_another_file(world: World) -> None:

@@ -32,7 +32,7 @@ from ..errors import MalformedChange
 from ..limits import MAX_FORK_STATES, MAX_VECTOR_BYTES
 from .codec import Action, Change, Op, OpId, Scalar, decode_own, encode
 
-__all__ = ["Base", "Resolution", "Target", "computed_actor", "resolve"]
+__all__ = ["Base", "Resolution", "computed_actor", "resolve"]
 
 _LABEL: Final = b"vaultsync/v1/transplant\0"
 _EDITED, _DELETED = "$edited/", "$deleted/"
@@ -50,8 +50,8 @@ class Base(Protocol):
         ...
 
 
-class Target(NamedTuple):
-    """Under which actor, and as which of its changes, a change that nobody else has is made anew."""
+class _Target(NamedTuple):
+    """Under which actor, and as which of its changes, a change is made anew."""
 
     actor: bytes
     seq: int
@@ -103,16 +103,14 @@ def resolve(
     changes: Iterable[Change],
     base: Base,
     *,
-    recalled: Mapping[bytes, Target] | None = None,
     wanted: Collection[bytes] = (),
 ) -> Resolution:
     """Place every one of ``changes`` in one document, after or beside ``base``.
 
-    ``changes``: all known ones that are not in the base, as their writers made them. ``recalled``: those of them that
-    nobody else has, and how to make them anew; they compete with nobody. ``wanted``: hashes that others depend on; if
-    they are versions of known changes, they are found.
+    ``changes``: all known ones that are not in the base, as their writers made them. ``wanted``: hashes that others
+    depend on; if they are versions of known changes, they are found.
     """
-    world = _World({change.hash: change for change in changes}, base, recalled or {})
+    world = _World({change.hash: change for change in changes}, base)
     while True:
         known = len(world.versions)
         done = world.place(world.choices())
@@ -151,17 +149,15 @@ class _Pass:
 class _World:
     """Every change that anybody may refer to: as made, and as made anew under some knowledge."""
 
-    def __init__(self, wire: dict[bytes, Change], base: Base, recalled: Mapping[bytes, Target]) -> None:
+    def __init__(self, wire: dict[bytes, Change], base: Base) -> None:
         self.wire = wire
         self.base = base
-        self.recalled = recalled
         self.origin = {hash: hash for hash in wire}  # any version of a change -> the one that was made first
         self.versions: dict[bytes, Change] = dict(wire)
         self._order = sorted(wire.values(), key=lambda change: (change.start_op, change.hash))
         self._at: dict[tuple[bytes, int], list[Change]] = {}
         for change in self._order:
-            if change.hash not in recalled:
-                self._at.setdefault((change.actor, change.seq), []).append(change)
+            self._at.setdefault((change.actor, change.seq), []).append(change)
         self._contested = {actor for (actor, _), changes in self._at.items() if len(changes) > 1}
 
     # ---- forks ------------------------------------------------------------------------------------------------
@@ -237,12 +233,11 @@ class _World:
 
     def _missing(self, change: Change, choice: Mapping[_Place, bytes], done: _Pass) -> set[bytes]:
         needed = set(change.deps)
-        if change.hash not in self.recalled:
-            before = self.before(change)
-            if before is None or _Place(change.actor, change.seq, before) not in choice:
-                return {dep for dep in needed if dep not in self.origin} or needed
-            if before:
-                needed.add(before)
+        before = self.before(change)
+        if before is None or _Place(change.actor, change.seq, before) not in choice:
+            return {dep for dep in needed if dep not in self.origin} or needed
+        if before:
+            needed.add(before)
         return {
             dep
             for dep in needed
@@ -258,10 +253,6 @@ class _World:
         hash = change.hash
         images = [self._image(dep, done) for dep in change.deps]
         deps = tuple(sorted({i.hash if i else dep for i, dep in zip(images, change.deps, strict=True)}))
-        target = self.recalled.get(hash)
-        if target is not None:
-            self._make(change, target, deps, done, rename=True)
-            return
         before = self.before(change) or b""
         chosen = choice[_Place(change.actor, change.seq, before)] == hash
         follows = not before or done.images[before].hash == before
@@ -270,9 +261,9 @@ class _World:
             return
         if chosen and not follows:
             root, last = done.roots[before], done.images[before]
-            target = Target(last.actor, last.seq + 1)
+            target = _Target(last.actor, last.seq + 1)
         else:
-            root, target = hash, Target(computed_actor(change), 1)
+            root, target = hash, _Target(computed_actor(change), 1)
         if before and before not in change.deps and before not in self.past(change):
             raise MalformedChange("a change that does not build on its actor's previous one")
         done.roots[hash] = root
@@ -300,7 +291,7 @@ class _World:
                 done.moved[one] = own.union(*above)
         return done.moved.get(hash, frozenset())
 
-    def _make(self, change: Change, target: Target, deps: tuple[bytes, ...], done: _Pass, *, rename: bool) -> None:
+    def _make(self, change: Change, target: _Target, deps: tuple[bytes, ...], done: _Pass, *, rename: bool) -> None:
         ends = [
             end
             for dep in deps
@@ -322,7 +313,7 @@ class _Maker:
         self,
         world: _World,
         change: Change,
-        target: Target,
+        target: _Target,
         start_op: int,
         moved: Collection[bytes],
         done: _Pass,

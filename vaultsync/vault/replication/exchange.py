@@ -19,6 +19,7 @@ from vaultsync.errors import (
     ObjectMissing,
     Refused,
     Revoked,
+    UnknownChain,
     UpdateRequired,
     VaultClosed,
 )
@@ -38,7 +39,7 @@ from vaultsync.vault.replication.checkpoints import remember_parcel
 from vaultsync.vault.replication.covering import Covering
 from vaultsync.vault.replication.ends import Ends
 from vaultsync.vault.replication.findings import Findings, Witness
-from vaultsync.vault.replication.grafting import SIDE, Grafts
+from vaultsync.vault.replication.grafting import SIDE, Grafts, Unsent
 from vaultsync.vault.replication.hearing import note_late
 from vaultsync.vault.replication.incarnation import write_mark
 from vaultsync.vault.replication.parcels import HEARD, SEALED, Incomplete, Parcel, held_places, open_parcel, pack_own
@@ -121,6 +122,7 @@ class Exchange:
         self._parcels: dict[str, Parcel] = {}
         self._refused: dict[str, bytes] = {}
         self._vanished = False
+        self._receive_only = False
         self._tally = _Tally()
 
     def run(self, stop: threading.Event | None = None, *, receive_only: bool = False) -> SyncReport:
@@ -131,7 +133,7 @@ class Exchange:
         ``stop`` is set meanwhile.
         """
         started = self._environment.monotonic()
-        self._tally = _Tally()
+        self._tally, self._receive_only = _Tally(), receive_only
         self._covering.merged = self._covering.collected = 0
         core = self._ready_core()
         try:
@@ -354,7 +356,7 @@ class Exchange:
             core.receive(self._fetch(core, name))
         for unit in decision.apply:
             _check(stop)
-            if not self._apply(core, unit):
+            if not self._apply(core, unit, stop):
                 break
 
     def _compare(self, core: Core, chain: bytes) -> None:
@@ -432,7 +434,7 @@ class Exchange:
             bool(own) and all(map(knows, own)),
         )
 
-    def _apply(self, core: Core, unit: ev.Unit) -> bool:
+    def _apply(self, core: Core, unit: ev.Unit, stop: threading.Event | None) -> bool:
         """One unit in one transaction, whole or not at all; ``False`` when it failed and the rest was taken back."""
         parcels = [self._parcels[name] for name in unit.names]
         try:
@@ -460,6 +462,10 @@ class Exchange:
                 remember_parcel(transaction, parcels[-1])
                 transaction.set_state(HEARD + unit.chain.hex(), str(parcels[-1].body.wall_ms).encode())
                 touched = frozenset(transaction.touches.entries)
+        except Unsent:
+            self._grafts.load()
+            self._branch_off(core, unit, stop)
+            return False
         except (Refused, MissingDependencies) as error:
             self._grafts.load()
             core.receive(ev.Failed(unit.names[0], error))
@@ -474,6 +480,16 @@ class Exchange:
         self._report_progress()
         self._merged(touched)
         return True
+
+    def _branch_off(self, core: Core, unit: ev.Unit, stop: threading.Event | None) -> None:
+        """Own changes that have rivals in ``unit`` are packed, as they are, before it is applied: as a branch."""
+        if self._receive_only or self._rosters.epochs.get(self._identity.roster.epoch) is None:
+            error = UnknownChain("own changes that are not sent yet stand in its place: they have to be sent first")
+            core.receive(ev.Failed(unit.names[0], error))
+            return
+        core.receive(ev.Interrupted())
+        self._pack(core)
+        self._put_blobs(self._count_sends(), stop)
 
     def _began(self, core: Core, identity: Identity) -> None:
         """This device goes on as another incarnation: others hear of it before they see anything of it."""

@@ -20,20 +20,25 @@ from vaultsync.document.branches import Apart, Part, fork_start, set_apart
 from vaultsync.document.changes import Change
 from vaultsync.document.codec import decode_own
 from vaultsync.document.engine import Engine
-from vaultsync.document.transplant import Resolution, Target, resolve
+from vaultsync.document.transplant import Resolution, resolve
 from vaultsync.errors import MissingDependencies
 from vaultsync.store import Reading
 from vaultsync.vault.identity import Identity
 from vaultsync.vault.ledger import Ledger, Transaction
 from vaultsync.vault.replication.incarnation import renew
 
-__all__ = ["FORK", "SIDE", "Grafts", "grafted_actors", "keep", "lost", "signed_changes"]
+__all__ = ["FORK", "SIDE", "Grafts", "Unsent", "grafted_actors", "keep", "lost", "signed_changes"]
 
 FORK: Final = "fork/"
 GRAFTED: Final = "grafted"
 SIDES: Final = "sides"
 SIDE: Final = 129
 """Kind, in the store, of an envelope on a branch that is not followed; on remotes it is one like any other."""
+
+
+class Unsent(Exception):
+    """Others stand in the place of own changes that are in no envelope yet. Those are packed first, as a branch: what
+    another copy of this file may publish too has to be the same change wherever it comes from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +88,8 @@ class Grafts:
     def take(self, transaction: Transaction, identity: Identity, changes: Sequence[Change], chain: bytes) -> Identity:
         """Let the changes of one unit in, all or none; who this device is afterwards.
 
-        Raises `Refused` and `MissingDependencies`; what is kept here is not to be relied on then before `load`.
+        Raises `Refused`, `MissingDependencies` and `Unsent`; what is kept here is not to be relied on then before
+        `load`.
         """
         engine = transaction.engine
         self._published(transaction, chain, changes)
@@ -91,7 +97,7 @@ class Grafts:
         if self._plain(engine, fresh):
             transaction.apply(changes if not self._signed else fresh, actor=chain)
         else:
-            identity = self._graft(transaction, identity, fresh)
+            self._graft(transaction, fresh)
         if lost(transaction, identity.chain.id):
             identity = renew(transaction, identity, self._ledger.entropy)
         return identity
@@ -127,17 +133,13 @@ class Grafts:
             transaction.store.packed_up_to(chain, min(max(known), tip.seq))
 
     # ---- doing it ---------------------------------------------------------------------------------------------
-    def _graft(self, transaction: Transaction, identity: Identity, fresh: Sequence[Change]) -> Identity:
+    def _graft(self, transaction: Transaction, fresh: Sequence[Change]) -> None:
         engine = transaction.engine
-        recalled = self._recall(transaction, fresh)
-        targets: dict[bytes, Target] = {}
-        if recalled:
-            before, identity = identity, renew(transaction, identity, self._ledger.entropy)
-            recalled = recalled if identity is not before else []  # else they are published, as a branch of their own
-            targets = {change.hash: Target(transaction.actor, n) for n, change in enumerate(recalled, 1)}
+        if self._unsent(transaction, fresh):
+            raise Unsent
         apart = self._apart(engine, fresh)
         beyond = apart.beyond
-        found = resolve(apart.wire.values(), Part(engine, beyond), recalled=targets)
+        found = resolve(apart.wire.values(), Part(engine, beyond))
         self._check(found, fresh)
         after = {image.hash: image for image in found.images.values()}
         added = sorted((after[hash] for hash in after.keys() - beyond.keys()), key=_causal)
@@ -147,23 +149,16 @@ class Grafts:
             kept = [change.chunk for hash, change in beyond.items() if hash in after]
             renewed = Engine.load(None, [*apart.below, *kept])
             renewed.apply(added)
-            for tip in transaction.store.own_tips() if recalled else ():
-                transaction.store.packed_up_to(tip.actor, tip.seq)
-            transaction.replace(renewed, [found.images[change.hash] for change in recalled])
-        self._remember(transaction, found, apart.wire, set(targets))
-        return identity
+            transaction.replace(renewed)
+        self._signed |= keep(transaction, found.images, apart.wire, self._signed)
 
-    def _recall(self, transaction: Transaction, fresh: Sequence[Change]) -> list[Change]:
-        """Own changes that were never published, when somebody published others in their place: all there are."""
-        unpacked = [
-            self._ledger.own_change(row).change
-            for tip in transaction.store.own_tips()
-            for row in transaction.store.unpacked(tip.actor)
-        ]
-        places = {(change.actor, change.seq) for change in unpacked}
-        if not any((change.actor, change.seq) in places for change in fresh):
-            return []
-        return sorted(unpacked, key=_causal)
+    @staticmethod
+    def _unsent(transaction: Transaction, fresh: Sequence[Change]) -> bool:
+        """Whether any of these stands in the place of an own change that is in no envelope yet."""
+        tips = {tip.actor: tip for tip in transaction.store.own_tips()}
+        return any(
+            (tip := tips.get(change.actor)) is not None and tip.packed < change.seq <= tip.seq for change in fresh
+        )
 
     def _apart(self, engine: Engine, fresh: Sequence[Change]) -> Apart:
         """The document where the first of the forks begins, with changes that come in."""
@@ -180,15 +175,6 @@ class Grafts:
         missing = {dep for change in fresh for dep in found.waiting.get(change.hash, ()) if dep not in coming}
         if missing:
             raise MissingDependencies(tuple(sorted(missing)))
-
-    def _remember(
-        self, transaction: Transaction, found: Resolution, wire: Mapping[bytes, Change], recalled: set[bytes]
-    ) -> None:
-        for hash in recalled & self._signed.keys():  # made anew before, and nobody else ever has it
-            del self._signed[hash]
-            transaction.set_state(FORK + hash.hex(), None)
-        images = {hash: image for hash, image in found.images.items() if hash not in recalled}
-        self._signed |= keep(transaction, images, wire, self._signed)
 
 
 def lost(transaction: Transaction, chain: bytes) -> bool:
