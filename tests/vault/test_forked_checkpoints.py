@@ -87,19 +87,7 @@ def test_a_vault_that_once_forked_is_joined_from_a_checkpoint(world: ForkedWorld
     assert {change.hash for change in signed_of(tablet)} == {change.hash for change in signed_of(laptop)}
 
 
-@pytest.mark.parametrize(
-    "late",
-    [
-        False,
-        pytest.param(
-            True,
-            marks=pytest.mark.xfail(
-                reason="who joins then does not look at the other branch's envelope that has the number of one covered",
-                strict=False,
-            ),
-        ),
-    ],
-)
+@pytest.mark.parametrize("late", [False, True])
 def test_a_checkpoint_of_the_other_branch_written_before_it_heard_of_the_fork(world: ForkedWorld, late: bool) -> None:
     """The copy's branch is in a checkpoint, and in nothing else but the envelope that it ends with."""
     laptop, phone, copy = world.installed

@@ -321,7 +321,7 @@ class Core(Ledger):
         self._fresh -= listed | late  # a listing may be late once
         foreign = {name for name in listed - stored if names.parse_envelope(name) is not None and seq_of(name)}
         filled = Counter(map(seq_of, stored | foreign))  # what a checkpoint covers is looked at only beside a rival
-        foreign = {name for name in foreign if low <= name or filled[seq_of(name)] > 1}
+        foreign = {name for name in foreign if low <= name or event.forked or filled[seq_of(name)] > 1}
         chain.suspects += sorted(foreign - chain.records.keys() - self._quarantined.keys())
         chain.suspects.sort()
         self._heal += lost

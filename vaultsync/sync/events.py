@@ -78,12 +78,14 @@ class Listed:
 class Holds:
     """The answer to ``Decision.compare``: every envelope of the chain that the local store holds above the floor.
 
-    ``undelivered`` are those of them that this remote was never known to hold.
+    ``undelivered`` are those of them that this remote was never known to hold; ``forked`` says that the chain is known
+    to have several branches, so that a number below the floor does not say that its envelope is covered.
     """
 
     chain: bytes
     names: Iterable[str]
     undelivered: Iterable[str] = ()
+    forked: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -363,7 +363,8 @@ class Exchange:
         with self._ledger.store.read() as reading:
             held = reading.names_of(chain, Kind.CHANGES) + reading.names_of(chain, SIDE)
             undelivered = reading.undelivered_names(self.remote_id)
-        core.receive(ev.Holds(chain, held, [name for name in held if name in undelivered]))
+        unsent = [name for name in held if name in undelivered]
+        core.receive(ev.Holds(chain, held, unsent, self._grafts.forked(chain)))
 
     def _note(self, decision: ev.Decision) -> None:
         """Deliveries and quarantines, as decided."""

@@ -73,6 +73,10 @@ class Grafts:
         """Whether a change is in the document, as itself or as something else."""
         return self._ledger.engine.has(hash) or hash in self._signed or hash in self._versions
 
+    def forked(self, chain: bytes) -> bool:
+        """Whether a chain is known here to have several branches."""
+        return chain in self.sides or any(signed.change.actor == chain for signed in self._signed.values())
+
     def explain(self, missing: frozenset[bytes]) -> list[bytes]:
         """Of hashes that envelopes wait for those that are known after all, if under other names."""
         found = [hash for hash in missing if self.knows(hash)]
