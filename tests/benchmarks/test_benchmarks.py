@@ -97,7 +97,7 @@ def test_the_command_measures_and_reports(tmp_path: Path, capsys: pytest.Capture
     results = Results.from_json(out.with_suffix(".json").read_text())
     for operation in "ABGE":  # E needs a second device, which G makes
         assert len(results.cell(N, peers.VAULTSYNC, operation).runs) == 1, operation
-    assert results.cell(N, "msgpack", "E").note == "does not apply"
+    assert results.cell(N, "sqlite", "E").note == "does not apply"
     assert results.cell(N, peers.VAULTSYNC, "E").value("bytes") > 300
     text = out.read_text()
     assert "at most 700 bytes" in text

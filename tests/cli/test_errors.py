@@ -198,7 +198,7 @@ def test_exports_that_are_not_there(vault: Shell) -> None:
         (("list", "--schema", "json:x"), "has no 'x'"),
         (("list", "--schema", "json:dumps"), ""),
         (("sync",), "not connected"),
-        (("connect", "ftp://files.example"), "cannot be synced with"),
+        (("connect", "ftp://files.example"), "unknown kind of remote"),
         (("connect", "http://127.0.0.1:9"), "does not answer"),
         (("connect", "file://elsewhere/x"), "another computer"),
     ],

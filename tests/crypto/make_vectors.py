@@ -191,7 +191,7 @@ def _pair(text: str, seed: bytes, nonce: bytes, name: str, drawn: str, letters: 
 
 def _checkpoint(data: bytes, entries: list[str], vault_id: bytes, last: list[list[Any]]) -> dict[str, Any]:
     read = checkpoint.decode(data)
-    ends = {bytes.fromhex(actor): (seq, bytes.fromhex(name)) for actor, seq, name in last}
+    ends = {bytes.fromhex(actor): [(seq, bytes.fromhex(name))] for actor, seq, name in last}
     checkpoint.verify(read, ends, Roster.load(vault_id, map(bytes.fromhex, entries)), vault_id)
     return {"document": read.document.hex(), "chains": sorted(chain.hex() for chain in read.tips)}
 
@@ -536,7 +536,7 @@ def checkpoints() -> Iterator[Vector]:
     wrong = tips | {chain: tips[chain]._replace(signature=tips[sorted(chains)[1]].signature)}
     bad = checkpoint.encode(checkpoint.Checkpoint(b"saved document", wrong, frontier, b"h" * 32, 2))
     yield _vector("tip signed by another", "verify checkpoint", errors.BadSignature, **given, data=bad)
-    yield _vector("later version", "verify checkpoint", errors.UpdateRequired, **given, data=b"\x96\x02" + data[2:])
+    yield _vector("later version", "verify checkpoint", errors.UpdateRequired, **given, data=b"\x96\x03" + data[2:])
 
 
 def relays() -> Iterator[Vector]:

@@ -12,8 +12,6 @@ import vaultsync as vs
 from vaultsync.cli.output import heading, iso, line, note, pairs, print_json, say, table, told, warn, working
 from vaultsync.cli.session import Json, Session, on_vault
 from vaultsync.errors import DamagedStore, RemoteError, StoreFailed, UnsupportedRemote
-from vaultsync.vault.replication.standing import ago
-from vaultsync.vault.replication.standing import shown as shown_address
 from vaultsync.view import words
 
 __all__ = ["COMMANDS", "counts", "tell_notices"]
@@ -32,6 +30,20 @@ def counts(vault: vs.Vault) -> dict[str, int]:
         "trash": len(view.trash),
         "counted": view.counted,
     }
+
+
+def ago(then_ms: int | None, now_ms: int) -> str:
+    """The library's words for it, loaded with the vault and not with the help."""
+    from vaultsync.vault.replication import standing
+
+    return standing.ago(then_ms, now_ms)
+
+
+def shown_address(url: str) -> str:
+    """An address without the password that may stand in it."""
+    from vaultsync.vault.replication import standing
+
+    return standing.shown(url)
 
 
 @on_vault()

@@ -11,11 +11,10 @@ import typer
 import vaultsync as vs
 from vaultsync.cli.output import line, note, print_json, say, warn
 from vaultsync.cli.session import Json, Session, on_vault, sync_with_progress
+from vaultsync.cli.standing import shown_address as shown
 from vaultsync.cli.standing import tell_notices
 from vaultsync.errors import NotConnected
 from vaultsync.remote.address import is_exposed
-from vaultsync.vault.replication.reaching import EXPOSED
-from vaultsync.vault.replication.standing import shown
 from vaultsync.view import words
 
 __all__ = ["COMMANDS", "Address", "address_of"]
@@ -67,9 +66,11 @@ def connect(
     with session.opened() as vault:
         there = not _is_path(address or "") or Path(address or "").expanduser().is_dir()
         before = vault.status.remote
-        vault.connect(url, mirror=mirror)
         if is_exposed(url):
+            from vaultsync.vault.replication.reaching import EXPOSED
+
             warn(EXPOSED)
+        vault.connect(url, mirror=mirror)
         if not there:
             note(f"There was no folder {address} yet: it was made.")
         if auto_sync is not None:
