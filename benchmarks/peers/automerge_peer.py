@@ -6,17 +6,16 @@ list costs when the whole document has to be loaded for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 from automerge import core
 
-from benchmarks.peers.files import Log, put_durably
-from benchmarks.peers.port import Listed, Peer, nothing
+from benchmarks.peers.crdt import DocumentPeer
+from benchmarks.peers.files import Bare
+from benchmarks.peers.port import Listed
 from benchmarks.workload import LOGIN, Row
 
-_SNAPSHOT, _LOG = "snapshot.bin", "changes.bin"
 _KINDS = {str: core.ScalarType.Str, int: core.ScalarType.Int, bool: core.ScalarType.Boolean}
 
 
@@ -64,85 +63,38 @@ class _Document:
         found: str = self.document.get(obj, "password")[0][1]
         return found
 
-    def change(self, entry_id: str, password: str) -> bytes:
-        """Change a password; the bytes of the change."""
-        heads = self.document.get_heads()
+    def change(self, entry_id: str, password: str) -> None:
         obj = self.document.get(self.entries, entry_id)[1]
         with self.document.transaction() as transaction:
             transaction.put(obj, "password", core.ScalarType.Str, password)
-        (change,) = self.document.get_changes(heads)
-        made: bytes = change.raw_bytes
-        return made
 
-    def receive(self, changes: Sequence[bytes]) -> None:
-        """Apply changes: a sync message is how the binding takes them."""
-        message = b"\x42\0\0\0" + _uleb(len(changes)) + b"".join(_uleb(len(change)) + change for change in changes)
+    def known(self) -> Any:
+        return self.document.get_heads()
+
+    def since(self, known: Any) -> list[bytes]:
+        return [change.raw_bytes for change in self.document.get_changes(known)]
+
+    def receive(self, updates: Sequence[bytes]) -> None:
+        """A sync message is how the binding takes changes."""
+        message = b"\x42\0\0\0" + _uleb(len(updates)) + b"".join(_uleb(len(update)) + update for update in updates)
         self.document.receive_sync_message(core.SyncState(), core.Message.decode(message))
 
 
-class _Handle(_Document):
-    def __init__(self, folder: Path) -> None:
-        super().__init__((folder / _SNAPSHOT).read_bytes() + b"".join(Log.read(folder / _LOG)))
-        self._log = Log(folder / _LOG)
-
-    def edit(self, entry_id: str, password: str) -> None:
-        self._log.append(self.change(entry_id, password))
-
-    def close(self) -> None:
-        self._log.close()
-
-
-class _Pair:
-    """Changes go from one document to the other as they are."""
-
-    def __init__(self, data: bytes) -> None:
-        self._left, self._right = _Document(data), _Document(data)
-        self._sent: list[bytes] = []
-
-    def ids(self) -> list[str]:
-        return [listed.id for listed in self._left.listing() if listed.type == LOGIN]
-
-    def edit(self, entry_id: str, password: str) -> None:
-        self._sent.append(self._left.change(entry_id, password))
-
-    def travel(self, entry_id: str) -> tuple[int, str]:
-        sent, self._sent = self._sent, []
-        self._right.receive(sent)
-        return sum(map(len, sent)), self._right.password(entry_id)
-
-    def password(self, entry_id: str) -> str:
-        return self._right.password(entry_id)
-
-    def close(self) -> None:
-        pass
-
-
-class _Peer(Peer):
+class _Peer(DocumentPeer):
     name = "automerge"
     title = "automerge itself"
     packages = ("automerge",)
-    operations = "ABCDEFGH"
     note = "no encryption, nothing signed or verified"
+    wrapper = Bare
 
-    def create(self, folder: Path, rows: Sequence[Row]) -> Callable[[], None]:
+    def saved(self, rows: Sequence[Row]) -> bytes:
         document = core.Document()
         _fill(document, rows)
-        put_durably(folder / _SNAPSHOT, document.save())
-        return nothing
+        made: bytes = document.save()
+        return made
 
-    def open(self, folder: Path) -> _Handle:
-        return _Handle(folder)
-
-    def publish(self, folder: Path) -> None:
-        (folder / "remote").mkdir()
-        (folder / "remote" / _SNAPSHOT).write_bytes((folder / _SNAPSHOT).read_bytes())
-
-    def join(self, folder: Path, into: Path) -> _Handle:
-        put_durably(into / _SNAPSHOT, (folder / "remote" / _SNAPSHOT).read_bytes())
-        return self.open(into)
-
-    def pair(self, folder: Path, other: Path) -> _Pair:
-        return _Pair((folder / _SNAPSHOT).read_bytes())
+    def load(self, snapshot: bytes, updates: Sequence[bytes]) -> _Document:
+        return _Document(snapshot + b"".join(updates))
 
 
 def _uleb(number: int) -> bytes:

@@ -1,4 +1,4 @@
-"""Files and seals that several peers share: durable writes, an append-only log, AES-256-GCM."""
+"""Files and seals that several peers share: durable writes, an append-only log, AES-256-GCM or nothing."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
 from benchmarks.peers.port import KEY
 
-__all__ = ["Log", "Sealer", "put_durably"]
+__all__ = ["Bare", "Log", "Sealer", "Wrapper", "put_durably"]
 
 _LENGTH = struct.Struct("<I")
 
@@ -22,6 +23,24 @@ def put_durably(path: Path, data: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     beside.replace(path)
+
+
+class Wrapper(Protocol):
+    """What is put around bytes before they are written or sent."""
+
+    def seal(self, data: bytes) -> bytes: ...
+
+    def open(self, sealed: bytes) -> bytes: ...
+
+
+class Bare:
+    """Nothing."""
+
+    def seal(self, data: bytes) -> bytes:
+        return data
+
+    def open(self, sealed: bytes) -> bytes:
+        return sealed
 
 
 class Sealer:

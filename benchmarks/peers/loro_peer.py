@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import loro
 
-from benchmarks.peers.files import Log, Sealer, put_durably
-from benchmarks.peers.port import Listed, Peer, nothing
-from benchmarks.workload import LOGIN, Row
-
-_SNAPSHOT, _LOG = "snapshot.bin", "updates.bin"
+from benchmarks.peers.crdt import DocumentPeer
+from benchmarks.peers.files import Sealer
+from benchmarks.peers.port import Listed
+from benchmarks.workload import Row
 
 
 class _Document:
-    def __init__(self, snapshot: bytes, updates: Sequence[bytes] = ()) -> None:
+    def __init__(self, snapshot: bytes, updates: Sequence[bytes]) -> None:
         self.document = loro.LoroDoc()
         self.document.import_batch([snapshot, *updates]) if updates else self.document.import_(snapshot)
         self.entries: Any = self.document.get_map("entries")
@@ -35,64 +33,29 @@ class _Document:
         found: str = self.entries.get(entry_id).container.get("password").value
         return found
 
-    def change(self, entry_id: str, password: str) -> bytes:
-        """Change a password; the bytes of the update."""
-        before = self.document.oplog_vv
+    def change(self, entry_id: str, password: str) -> None:
         self.entries.get(entry_id).container.insert("password", password)
         self.document.commit()
-        made: bytes = self.document.export(loro.ExportMode.Updates(before))
-        return made
+
+    def known(self) -> Any:
+        return self.document.oplog_vv
+
+    def since(self, known: Any) -> list[bytes]:
+        return [self.document.export(loro.ExportMode.Updates(known))]
+
+    def receive(self, updates: Sequence[bytes]) -> None:
+        for update in updates:
+            self.document.import_(update)
 
 
-class _Handle(_Document):
-    def __init__(self, folder: Path) -> None:
-        self._sealer = Sealer()
-        snapshot = self._sealer.open((folder / _SNAPSHOT).read_bytes())
-        super().__init__(snapshot, [self._sealer.open(sealed) for sealed in Log.read(folder / _LOG)])
-        self._log = Log(folder / _LOG)
-
-    def edit(self, entry_id: str, password: str) -> None:
-        self._log.append(self._sealer.seal(self.change(entry_id, password)))
-
-    def close(self) -> None:
-        self._log.close()
-
-
-class _Pair:
-    def __init__(self, folder: Path) -> None:
-        self._sealer = Sealer()
-        snapshot = self._sealer.open((folder / _SNAPSHOT).read_bytes())
-        self._left, self._right = _Document(snapshot), _Document(snapshot)
-        self._known = self._left.document.oplog_vv
-
-    def ids(self) -> list[str]:
-        return [listed.id for listed in self._left.listing() if listed.type == LOGIN]
-
-    def edit(self, entry_id: str, password: str) -> None:
-        self._left.entries.get(entry_id).container.insert("password", password)
-        self._left.document.commit()
-
-    def travel(self, entry_id: str) -> tuple[int, str]:
-        sealed = self._sealer.seal(self._left.document.export(loro.ExportMode.Updates(self._known)))
-        self._known = self._left.document.oplog_vv
-        self._right.document.import_(self._sealer.open(sealed))
-        return len(sealed), self._right.password(entry_id)
-
-    def password(self, entry_id: str) -> str:
-        return self._right.password(entry_id)
-
-    def close(self) -> None:
-        pass
-
-
-class _Peer(Peer):
+class _Peer(DocumentPeer):
     name = "loro"
     title = "loro + AES-GCM"
     packages = ("loro", "cryptography")
-    operations = "ABCDEFGH"
     note = "nothing signed or verified"
+    wrapper = Sealer
 
-    def create(self, folder: Path, rows: Sequence[Row]) -> Callable[[], None]:
+    def saved(self, rows: Sequence[Row]) -> bytes:
         document = loro.LoroDoc()
         entries = document.get_map("entries")
         for number, row in enumerate(rows):
@@ -100,22 +63,11 @@ class _Peer(Peer):
             for key, value in row.items():
                 entry.insert(key, value)
         document.commit()
-        put_durably(folder / _SNAPSHOT, Sealer().seal(document.export(loro.ExportMode.Snapshot())))
-        return nothing
+        made: bytes = document.export(loro.ExportMode.Snapshot())
+        return made
 
-    def open(self, folder: Path) -> _Handle:
-        return _Handle(folder)
-
-    def publish(self, folder: Path) -> None:
-        (folder / "remote").mkdir()
-        (folder / "remote" / _SNAPSHOT).write_bytes((folder / _SNAPSHOT).read_bytes())
-
-    def join(self, folder: Path, into: Path) -> _Handle:
-        put_durably(into / _SNAPSHOT, (folder / "remote" / _SNAPSHOT).read_bytes())
-        return self.open(into)
-
-    def pair(self, folder: Path, other: Path) -> _Pair:
-        return _Pair(folder)
+    def load(self, snapshot: bytes, updates: Sequence[bytes]) -> _Document:
+        return _Document(snapshot, updates)
 
 
 PEER = _Peer()
