@@ -169,5 +169,6 @@ def test_every_flag_reaches_the_relay(shell: Shell, monkeypatch: pytest.MonkeyPa
 def test_connecting_over_plain_http_to_another_machine_warns(shell: Shell) -> None:
     shell.json("create", "ann.vault")
     result: Any = shell("connect", "ann.vault", "http://relay.invalid", status=1)
-    assert "begins with http://" in result.stderr
+    assert result.stderr.count("begins with http://") == 1
+    assert result.stderr.startswith("Warning: ")
     assert "does not answer" in result.stderr

@@ -256,8 +256,8 @@ def test_a_status_reads_as_a_sentence() -> None:
 
 
 def test_a_password_in_an_address_is_never_shown() -> None:
-    from vaultsync.vault.replication.standing import shown
+    from vaultsync.remote.address import masked
 
-    assert shown("dav+https://ann:hunter2@host:8443/folder?a=b") == "dav+https://ann:…@host:8443/folder?a=b"
+    assert masked("dav+https://ann:hunter2@host:8443/folder?a=b") == "dav+https://ann:…@host:8443/folder?a=b"
     for url in ("file:///home/ann@work/x:y@z", "https://host:8787", "s3://bucket/a?endpoint=http://127.0.0.1:9000"):
-        assert shown(url) == url
+        assert masked(url) == url

@@ -29,7 +29,7 @@ from vaultsync.cli import (
     upgrading,
     vaults,
 )
-from vaultsync.cli.output import error, note, say
+from vaultsync.cli.output import error, note, say, warnings_told
 from vaultsync.cli.session import Misused
 from vaultsync.errors import DamagedStore, VaultSyncError
 
@@ -54,7 +54,8 @@ class _Commands(TyperGroup):
         if debug:
             words.remove(_DEBUG)
         try:
-            status = super().main(words, "vaultsync", standalone_mode=False)
+            with warnings_told():
+                status = super().main(words, "vaultsync", standalone_mode=False)
             return status if isinstance(status, int) else 0
         except SystemExit as exit:  # a pipe that was closed
             return exit.code if isinstance(exit.code, int) else 1

@@ -7,6 +7,7 @@ the terminal. Rich is loaded when something is to be drawn, not before.
 from __future__ import annotations
 
 import json
+import logging
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "block", "console", "entry_json", "error", "heading", "iso", "line", "losers_of", "moment", "note", "plain",
-    "print_json", "say", "shown", "table", "told", "warn", "working",
+    "print_json", "say", "shown", "table", "told", "warn", "warnings_told", "working",
 ]  # fmt: skip
 
 
@@ -86,6 +87,24 @@ def warn(text: str) -> None:
 def error(text: str) -> None:
     """Why the command failed."""
     _tell(f"Error: {text}", "red")
+
+
+class _Told(logging.Handler):
+    """Without a handler, logging writes bare lines of its own among ours."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        warn(line(record.getMessage()))
+
+
+@contextmanager
+def warnings_told() -> Iterator[None]:
+    """What the library warns its application of is told like every other warning, once."""
+    logger, handler = logging.getLogger("vaultsync"), _Told(logging.WARNING)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
 
 
 def _tell(text: str, style: str) -> None:

@@ -12,6 +12,7 @@ import vaultsync as vs
 from vaultsync.cli.output import heading, iso, line, note, pairs, print_json, say, table, told, warn, working
 from vaultsync.cli.session import Json, Session, on_vault
 from vaultsync.errors import DamagedStore, RemoteError, StoreFailed, UnsupportedRemote
+from vaultsync.remote.address import masked
 from vaultsync.view import words
 
 __all__ = ["COMMANDS", "counts", "tell_notices"]
@@ -30,20 +31,6 @@ def counts(vault: vs.Vault) -> dict[str, int]:
         "trash": len(view.trash),
         "counted": view.counted,
     }
-
-
-def ago(then_ms: int | None, now_ms: int) -> str:
-    """The library's words for it, loaded with the vault and not with the help."""
-    from vaultsync.vault.replication import standing
-
-    return standing.ago(then_ms, now_ms)
-
-
-def shown_address(url: str) -> str:
-    """An address without the password that may stand in it."""
-    from vaultsync.vault.replication import standing
-
-    return standing.shown(url)
 
 
 @on_vault()
@@ -106,10 +93,10 @@ def _syncing(now: vs.SyncStatus) -> list[tuple[str, str]]:
     if now.remote is None:
         return [("Sync", "not connected: `vaultsync connect` names a folder, a relay or a store")]
     waiting = f"{words.count(now.pending, 'change')} to send" if now.pending else "nothing to send"
-    last = ago(now.last_sync_ms, now.taken_ms)
+    last = words.ago(now.last_sync_ms, now.taken_ms)
     rows = [
-        line(shown_address(now.remote)),
-        *(f"mirror: {line(shown_address(mirror.remote))}" for mirror in now.mirrors),
+        line(masked(now.remote)),
+        *(f"mirror: {line(masked(mirror.remote))}" for mirror in now.mirrors),
         f"{waiting}; {f'last synced {last} ago' if last else 'not synced yet'}; "
         f"automatic sync is {'on' if now.auto_sync else 'off'}",
     ]
@@ -125,7 +112,7 @@ def _to_look_at(now: vs.SyncStatus, late: dict[str, int]) -> list[str]:
     """What a person has to decide or should know."""
     found = [str(finding) for finding in now.findings]
     if now.moved_to is not None:
-        found.append(f"the vault moved to {shown_address(now.moved_to)}, which this device cannot reach")
+        found.append(f"the vault moved to {masked(now.moved_to)}, which this device cannot reach")
     if now.quarantined:
         found.append(f"{words.count(now.quarantined, 'object')} from the remote were refused: not of your devices")
     if now.needs_rotation:
@@ -233,7 +220,7 @@ def _heard(device: vs.DeviceInfo, now_ms: int) -> str:
         return "this device"
     if device.heard_ms is None:
         return "not yet" if device.arrived else "never arrived"
-    since = ago(device.heard_ms, now_ms)
+    since = words.ago(device.heard_ms, now_ms)
     return f"{since} ago" if since else "by a clock that is off"
 
 
@@ -308,7 +295,7 @@ def doctor(
 
 def _last_checkpoint(then_ms: int | None) -> str:
     """When a new device would begin with what."""
-    since = ago(then_ms, int(time.time() * 1000))
+    since = words.ago(then_ms, int(time.time() * 1000))
     return f"The last checkpoint was verified {since} ago." if since else "No checkpoint was needed yet."
 
 

@@ -11,10 +11,9 @@ import typer
 import vaultsync as vs
 from vaultsync.cli.output import line, note, print_json, say, warn
 from vaultsync.cli.session import Json, Session, on_vault, sync_with_progress
-from vaultsync.cli.standing import shown_address as shown
 from vaultsync.cli.standing import tell_notices
 from vaultsync.errors import NotConnected
-from vaultsync.remote.address import is_exposed
+from vaultsync.remote.address import masked
 from vaultsync.view import words
 
 __all__ = ["COMMANDS", "Address", "address_of"]
@@ -66,21 +65,17 @@ def connect(
     with session.opened() as vault:
         there = not _is_path(address or "") or Path(address or "").expanduser().is_dir()
         before = vault.status.remote
-        if is_exposed(url):
-            from vaultsync.vault.replication.reaching import EXPOSED
-
-            warn(EXPOSED)
         vault.connect(url, mirror=mirror)
         if not there:
             note(f"There was no folder {address} yet: it was made.")
         if auto_sync is not None:
             vault.auto_sync = auto_sync
         if mirror:
-            head = f"{line(shown(url))} is a mirror now, beside {line(shown(before or ''))}."
+            head = f"{line(masked(url))} is a mirror now, beside {line(masked(before or ''))}."
         elif before is not None and before != url:
-            head = f"Moved from {line(shown(before))} to {line(shown(url))}."
+            head = f"Moved from {line(masked(before))} to {line(masked(url))}."
         else:
-            head = f"Connected to {line(shown(url))}."
+            head = f"Connected to {line(masked(url))}."
         _report(vault, sync_with_progress(vault), json=json, head=head)
 
 
@@ -101,10 +96,10 @@ def disconnect(
         given = None if address is None else address_of(address)
         there = [url for url in (vault.status.remote, *vault.mirrors) if url is not None]
         if given is not None and given not in there:
-            given = next((url for url in there if shown(url) == address), given)
+            given = next((url for url in there if masked(url) == address), given)
         if given is not None and given not in there:
-            known = ", ".join(line(shown(url)) for url in there) or "nowhere"
-            raise NotConnected(f"the vault does not sync with {line(shown(given))}; it syncs with: {known}")
+            known = ", ".join(line(masked(url)) for url in there) or "nowhere"
+            raise NotConnected(f"the vault does not sync with {line(masked(given))}; it syncs with: {known}")
         pending = vault.status.pending
         vault.disconnect(given)
         now = vault.status
@@ -115,7 +110,7 @@ def disconnect(
             if pending:
                 note(f"{words.count(pending, 'change')} made here reached no other device yet.")
         else:
-            say(f"This vault syncs with {', '.join(line(shown(url)) for url in (now.remote, *vault.mirrors))} now.")
+            say(f"This vault syncs with {', '.join(line(masked(url)) for url in (now.remote, *vault.mirrors))} now.")
 
 
 @on_vault()
@@ -139,7 +134,7 @@ def _report(vault: vs.Vault, report: vs.SyncReport, *, json: bool, head: str = "
         warn(text)
     for mirror in vault.status.mirrors:
         if mirror.message:
-            warn(f"the mirror {shown(mirror.remote)}: {mirror.message}")
+            warn(f"the mirror {masked(mirror.remote)}: {mirror.message}")
     if report.entries:
         tell_notices(vault)
 

@@ -15,7 +15,7 @@ from vaultsync.remote.folder import FolderRemote
 from vaultsync.remote.port import Remote
 from vaultsync.remote.signing import Signer
 
-__all__ = ["folder_of", "is_exposed", "open_remote"]
+__all__ = ["folder_of", "is_exposed", "masked", "open_remote"]
 
 _AVAILABLE: Final = (
     "Available: a folder, as file:///path or as an absolute path (a synced folder, a share, a USB stick); "
@@ -72,6 +72,11 @@ def is_exposed(url: str) -> bool:
     if parts.scheme.lower() not in ("http", "dav+http"):
         return False
     return host != "localhost" and not host.endswith(".localhost") and host != "::1" and not host.startswith("127.")
+
+
+def masked(url: str) -> str:
+    """An address for a person to read: a password in it is masked."""
+    return re.sub(r"//([^/@:]*):[^/@]*@", r"//\1:…@", url)
 
 
 def folder_of(url: str, *, windows: bool) -> str:

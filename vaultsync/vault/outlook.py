@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from vaultsync.crypto.moving import Notice
+from vaultsync.remote.address import masked
 from vaultsync.sync.report import Finding, FindingKind
 from vaultsync.vault.identity import Identity
 from vaultsync.vault.replication.links import Link
-from vaultsync.vault.replication.standing import Heard, MirrorStatus, State, Status, shown
+from vaultsync.vault.replication.standing import Heard, MirrorStatus, State, Status
 from vaultsync.vault.replication.syncsettings import SyncSettings
 
 __all__ = ["Standing", "outlook"]
@@ -57,7 +58,7 @@ def outlook(
         state, since = best.state, best.since_ms
     if elsewhere is not None:
         state = State.MOVED
-        message = f"this vault moved to {shown(elsewhere[0].url)}, where it cannot be reached: {elsewhere[1]}"
+        message = f"this vault moved to {masked(elsewhere[0].url)}, where it cannot be reached: {elsewhere[1]}"
     if not message and identity.awaits_key:
         given = [finding for finding in findings if finding.kind is FindingKind.FALSE_GRANT]
         message = str(given[-1]) if given else _AWAITED

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from typing import Final
 
-__all__ = ["clean", "count", "listing", "named", "near", "platforms", "plural"]
+__all__ = ["ago", "clean", "count", "listing", "named", "near", "platforms", "plural"]
 
 _PLATFORMS = {
     "windows": "Windows",
@@ -16,6 +17,8 @@ _PLATFORMS = {
     "web": "the web",
 }
 _SHOWN_CHARS = 80
+_UNITS: Final = ((86_400, "day"), (3_600, "hour"), (60, "minute"))
+_CENTURY_SECONDS: Final = 36_525 * 86_400
 
 
 def plural(word: str) -> str:
@@ -61,3 +64,13 @@ def clean(text: str) -> str:
     """Text from another device, fit for one line of a sentence: printable and short."""
     kept = "".join(c if c.isprintable() else " " for c in text[: 4 * _SHOWN_CHARS]).strip()
     return kept if len(kept) <= _SHOWN_CHARS else kept[: _SHOWN_CHARS - 1] + "…"
+
+
+def ago(then_ms: int | None, now_ms: int) -> str:
+    """``3 minutes``; nothing for what is unknown, in the future, or so long ago that a clock must be wrong."""
+    if then_ms is None or not 0 <= (seconds := (now_ms - then_ms) // 1000) < _CENTURY_SECONDS:
+        return ""
+    for length, unit in _UNITS:
+        if seconds >= length:
+            return count(seconds // length, unit)
+    return "a moment"

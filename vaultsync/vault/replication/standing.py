@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Final
+from typing import Any
 
+from vaultsync.remote.address import masked
 from vaultsync.sync.report import Finding, Waiting
+from vaultsync.view import words
 
-__all__ = ["Heard", "MirrorStatus", "Progress", "State", "Status", "ago", "shown"]
-
-_UNITS: Final = ((86_400, "day"), (3_600, "hour"), (60, "minute"))
-_CENTURY_SECONDS: Final = 36_525 * 86_400
+__all__ = ["Heard", "MirrorStatus", "Progress", "State", "Status"]
 
 
 class State(Enum):
@@ -71,7 +69,7 @@ class Heard:
         """For a list of devices."""
         if self.heard_ms is None:
             return f"Nothing heard from {self.name} yet"
-        since = ago(self.heard_ms, now_ms)
+        since = words.ago(self.heard_ms, now_ms)
         return (
             f"Last heard from {self.name} {since} ago" if since else f"Heard from {self.name}, by a clock that is off"
         )
@@ -120,16 +118,16 @@ class Status:
     """When the newest checkpoint was verified here: new devices begin with it."""
 
     def __str__(self) -> str:
-        since = ago(self.since_ms, self.taken_ms)
+        since = words.ago(self.since_ms, self.taken_ms)
         parts = [f"{self.state.value}{f' for {since}' if since else ''}"]
         if self.remote:
-            parts[0] += f" with {shown(self.remote)}"
+            parts[0] += f" with {masked(self.remote)}"
         if self.pending:
             parts.append(f"{self.pending:,} to send")
-        if self.state is not State.UP_TO_DATE and (last := ago(self.last_sync_ms, self.taken_ms)):
+        if self.state is not State.UP_TO_DATE and (last := words.ago(self.last_sync_ms, self.taken_ms)):
             parts.append(f"last synced {last} ago")
         parts += [f"waiting for {one.reason.value}" for one in self.waiting[:1]]
-        parts += [f"mirror {shown(one.remote)}: {one.state.value}" for one in self.mirrors]
+        parts += [f"mirror {masked(one.remote)}: {one.state.value}" for one in self.mirrors]
         if self.message:
             parts.append(self.message)
         return ", ".join(parts)
@@ -154,19 +152,3 @@ class Status:
             [device.id for device in self.devices],
             mirrors,
         )
-
-
-def shown(url: str) -> str:
-    """An address for a person to read: a password in it is masked."""
-    return re.sub(r"//([^/@:]*):[^/@]*@", r"//\1:…@", url)
-
-
-def ago(then_ms: int | None, now_ms: int) -> str:
-    """``3 minutes``; nothing for what is unknown, in the future, or so long ago that a clock must be wrong."""
-    if then_ms is None or not 0 <= (seconds := (now_ms - then_ms) // 1000) < _CENTURY_SECONDS:
-        return ""
-    for length, unit in _UNITS:
-        if seconds >= length:
-            count = seconds // length
-            return f"{count:,} {unit}{'s' if count != 1 else ''}"
-    return "a moment"
