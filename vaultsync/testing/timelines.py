@@ -5,7 +5,8 @@ wrapped, split, joined, spelt otherwise and enriched, types are retired and conv
 fields come, go, exist on one platform only or are critical. It is always valid, and its lenses keep their laws on the
 values that it says are written into its fields: what fails in a rehearsal of it is a fault of this library.
 
-    python -m vaultsync.testing.timelines 7        the timeline of a seed, rehearsed as in the tests
+    python -m vaultsync.testing.timelines 7             the timeline of a seed, rehearsed as in the tests
+    python -m vaultsync.testing.timelines 7 1 --vaults  one history of it, with real vaults
 """
 
 from __future__ import annotations
@@ -362,11 +363,13 @@ class _Maker(Workshop):
 # ---- the command ------------------------------------------------------------------------------------------------
 def main(arguments: list[str]) -> int:
     """Show the timeline of a seed, and rehearse it."""
+    with_vaults = "--vaults" in arguments
+    arguments = [each for each in arguments if each != "--vaults"]
     if not 1 <= len(arguments) <= 2:
-        raise UsageError("python -m vaultsync.testing.timelines SEED [HISTORIES]")
-    seed, histories = arguments[0], int(arguments[1]) if len(arguments) > 1 else 5
+        raise UsageError("python -m vaultsync.testing.timelines SEED [HISTORIES] [--vaults]")
+    seed, histories = arguments[0], int(arguments[1]) if len(arguments) > 1 else 1 if with_vaults else 5
     sys.stdout.write(describe(invent_timeline(random.Random(f"{seed}/timeline")).schema) + "\n\n")
-    tally = rehearse_timeline(seed, histories)
+    tally = (vault_histories if with_vaults else rehearse_timeline)(seed, histories)
     sys.stdout.write("; ".join(f"{name} {count}" for name, count in sorted(tally.items())) + "\n")
     return 0
 

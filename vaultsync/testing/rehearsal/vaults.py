@@ -5,21 +5,19 @@ Edits, upgrades and downgrades (a vault closed and opened at another version), u
 vault makes by itself after a merge are the library's own here. What must hold at the end is checked in the same way and
 counted with the same measure, so that the figures can be compared.
 
-    python -m vaultsync.testing.rehearsal.vaults 7        one history of a seed; its story, if it fails
+    python -m vaultsync.testing.timelines 7 1 --vaults        one history of a seed; its story, if it fails
 """
 
 from __future__ import annotations
 
-import random
 import shutil
-import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from vaultsync.document.codec import decode_own
 from vaultsync.document.layout import ENTRIES
-from vaultsync.errors import UsageError, WrongKind
+from vaultsync.errors import WrongKind
 from vaultsync.schema.cells import Raw, trashed
 from vaultsync.schema.types import Schema
 from vaultsync.testing.checks import check_incremental
@@ -253,7 +251,8 @@ class VaultWorld(World):
 
 
 def play_with_vaults(stage: Stage, script: Script, seed: str, leftovers: Iterable[str] = ()) -> Counter[str]:
-    """Play a script with vaults; returns what it consisted of. Raises ``AssertionError`` with seed and story."""
+    """Play a script with vaults; returns what it consisted of. ``seed``: of its timeline, ``/``, its number there.
+    Raises ``AssertionError`` with seed and story."""
     world = VaultWorld(stage, script, seed)
     try:
         for step in script.steps:
@@ -262,26 +261,10 @@ def play_with_vaults(stage: Stage, script: Script, seed: str, leftovers: Iterabl
         Finale(world, leftovers).run()
     except Found as found:
         story = "\n".join(f"{n:3}. {line}" for n, line in enumerate([*world.story, *found.shows], 1))
-        again = f"python -m vaultsync.testing.rehearsal.vaults {seed.partition('/')[0]}"
+        timeline, _, number = seed.rpartition("/")
+        again = f"python -m vaultsync.testing.timelines {timeline} {int(number) + 1} --vaults"
         raise AssertionError(f"{found.kind}: {found.text}\n{story}\n\nseed {seed}; to see it again: {again}") from found
     finally:
         world.close()
     world.tally["histories"] += 1
     return world.tally
-
-
-def main(arguments: list[str]) -> int:
-    """The command of the module."""
-    from vaultsync.testing.timelines import describe, invent_timeline, vault_histories
-
-    if not 1 <= len(arguments) <= 2:
-        raise UsageError("python -m vaultsync.testing.rehearsal.vaults SEED [HISTORIES]")
-    seed, histories = arguments[0], int(arguments[1]) if len(arguments) > 1 else 1
-    sys.stdout.write(describe(invent_timeline(random.Random(f"{seed}/timeline")).schema) + "\n")
-    tally = vault_histories(seed, histories)
-    sys.stdout.write("; ".join(f"{name} {count}" for name, count in sorted(tally.items())) + "\n")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
