@@ -667,6 +667,8 @@ def test_an_older_release_than_before_is_another_old_device_and_says_so(world: W
     )
     assert laptop.view()[ids["memo1"]]["body"] == "edited in 2.0"
     assert laptop.view()[ids["note1"]].status is vs.Status.HIDDEN
+    (hidden,) = [notice for notice in laptop.view().notices if notice.kind.value == "hidden"]
+    assert str(hidden).endswith("last edited on Laptop."), "not with 1.0: that is what it runs now"
     assert not laptop.upgrade_plan(), "nothing is retired here"
     laptop.update(ids["memo1"], body="edited in 1.0")
     assert laptop._ledger.state(LAST_VERSION) == b"2"

@@ -106,6 +106,18 @@ DOC = {"$type": "document", "title": "t", "$schema/document/1": True}
             "Category of 1 Login is available on macOS and Windows (Laptop can show it).",
         ),
         (
+            [{**login(key="k", web="w", web2="w", **{"$schema/login/12": True}), "$edited/bb": 7}],
+            replace(known(PHONE), device_of={"bb": OLDER}.get),
+            "Some data of 1 entry can't be shown here: Passkey of 1 Login, Web of 1 Login and Web2 of 1 Login need "
+            "version 12 or later (Phone can show them), last edited on Old with 9.2, which does not know Passkey, Web "
+            "and Web2.",
+        ),
+        (
+            [{**passkey(), "$edited/bb": 7}],
+            replace(known(LAPTOP), device_of={"bb": OLDER._replace(newest=12)}.get),
+            "1 entry can't be shown here: 1 Passkey needs 12.0 or later (Laptop can open it), last edited on Old.",
+        ),
+        (
             [login(key="k", **{"$schema/login/12": True, "$schema/login/14": True})],
             Context(),
             "Some data of 1 entry can't be shown here: "

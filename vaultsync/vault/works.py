@@ -122,10 +122,14 @@ class Works:
         """Publish what nobody published yet, and say in the census what this device is."""
         version = self.schema.version
         release = self.schema.release(version) if version in self.schema.releases else None
-        row = Device(self.identity.device_id, self.identity.name, app, version, self.schema.platform, release)
         written = self._ledger.state(CENSUS_WRITTEN)
         now = self._environment.now_ms()
         section, newest = self._ledger.section, max(last_version or 0, version)
+        this = self.identity
+        row = Device(
+            *(this.device_id, this.name, app, version, self.schema.platform, release),
+            newest=newest if newest > version else None,
+        )
         edits = census.announcements(section, self.schema, row, now_ms=now, written_ms=None if not written else now)
         due = census.announcements(section, self.schema, row, now_ms=now, written_ms=int(written or 0))
         if due and not edits and not self._ledger.prepared:

@@ -31,6 +31,7 @@ class Device(NamedTuple):
     version: int  # schema version
     platform: str
     release: str | None = None  # what people call that version
+    newest: int | None = None  # the newest schema version that it ever ran, when that is newer than this one
 
     @classmethod
     def parse(cls, device_id: str, stored: Scalar) -> Device | None:
@@ -39,7 +40,7 @@ class Device(NamedTuple):
             case {"name": str(name), "version": int(version), "platform": str(platform), **rest}:
                 if isinstance(version, bool) or version < 1:
                     return None
-                app, release = rest.get("app"), rest.get("release")
+                app, release, newest = rest.get("app"), rest.get("release"), rest.get("newest")
                 return cls(
                     device_id,
                     clean(name) or "Unnamed device",
@@ -47,6 +48,7 @@ class Device(NamedTuple):
                     version,
                     clean(platform),
                     clean(release) if isinstance(release, str) else None,
+                    newest if isinstance(newest, int) and newest > version else None,
                 )
         return None
 

@@ -7,10 +7,10 @@ and turns the sums into :class:`Notice` only when somebody looks, with the names
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from vaultsync.schema.cells import stamps
 from vaultsync.schema.types import Schema
@@ -161,13 +161,16 @@ def notices(sums: Iterable[tuple[Fact, int]], schema: Schema, context: Context) 
         found[group] = found.get(group, 0) + number
         writers.setdefault((fact.kind, group), set()).add(fact.writer)
     made = [_downgrade(schema, context)]
-    for kind, make in (("hidden", _hidden), ("flagged", _flagged), ("archived", _archived)):
-        if kind in totals:
-            parts = [
-                _part(group, number, writers[kind, group], schema, context)
-                for group, number in groups.get(kind, {}).items()
-            ]
-            made.append(make(totals[kind], sorted(parts, key=lambda part: (-part.count, part.text))))
+    for kind, say in _SAID.items():
+        if (total := totals.get(kind.value)) is None:
+            continue
+        clauses = [
+            _clause(group, number, writers[kind.value, group], schema, context)
+            for group, number in groups.get(kind.value, {}).items()
+        ]
+        clauses.sort(key=lambda each: (-each.part.count, each.part.text))
+        parts = tuple(each.part for each in clauses)
+        made.append(Notice(kind, total, parts, say(total, _texts(clauses, schema, context))))
     return (*(notice for notice in made if notice), *_drift(schema, context))
 
 
@@ -183,9 +186,20 @@ def _group(fact: Fact, schema: Schema, context: Context) -> _Group:
     return _Group(fact.reason, fact.type, label, need, fact.field, name, fact.lens)
 
 
-def _part(group: _Group, number: int, writers: set[str], schema: Schema, context: Context) -> Part:
+class _Clause(NamedTuple):
+    """A part with what its words are made of: clauses of the same ``ending`` and authors are said together."""
+
+    part: Part
+    group: _Group
+    authors: tuple[Device, ...]
+    subject: str = ""  # Emails of 3 Logins
+    ending: str = ""  # need 12.0 or later (Laptop can show them); "": it is said alone
+
+
+def _clause(group: _Group, number: int, writers: set[str], schema: Schema, context: Context) -> _Clause:
     need, some, many = group.need, count(number, group.label), number != 1
     able, them = context.able(need), "them" if many else "it"
+    subject = ending = ""
     if group.reason == "retired":
         words, able = some + (f" (retired in {context.release(need.until, schema)})" if need.until else ""), ()
     elif group.reason == "unreadable":
@@ -195,19 +209,18 @@ def _part(group: _Group, number: int, writers: set[str], schema: Schema, context
         words, able = f"{words}, and what it is made from is shown instead", ()
     elif group.reason == "critical":
         words = f"{some} {'hold' if many else 'holds'} {group.field_label}, which {_needs(need, schema, context)}"
+        words += _able(able, f"open {them}")
     elif group.field:
-        words, them = f"{group.field_label} of {some} {_needs(need, schema, context)}", "it"
+        subject = f"{group.field_label} of {some}"
+        words = f"{subject} {_needs(need, schema, context)}{_able(able, 'show it')}"
+        ending = f"{_needs(need, schema, context, many=True)}{_able(able, 'show them')}"
     else:
-        words = f"{some} {_needs(need, schema, context, many=many)}"
-    if able:
-        words += f" ({listing(able)} can {'show' if group.reason == 'missing' else 'open'} {them})"
+        words = f"{some} {_needs(need, schema, context, many=many)}{_able(able, f'open {them}')}"
     authors = _authors(writers, context) if group.reason != "retired" else ()
-    if authors:
-        words += f", last edited on {listing([_author(each, group, schema, context) for each in authors])}"
     reason = group.reason
     if reason == "missing":
         reason = Reason.PLATFORM if need.elsewhere(schema) and not need.versions(schema) else Reason.VERSION
-    return Part(
+    part = Part(
         number,
         group.type,
         group.label,
@@ -217,10 +230,20 @@ def _part(group: _Group, number: int, writers: set[str], schema: Schema, context
         able,
         group.field or None,
         group.field_label or None,
-        words,
+        words + _edited(authors, [group], schema, context),
         group.lens or None,
         tuple(each.name for each in authors),
     )
+    return _Clause(part, group, authors, subject, ending)
+
+
+def _able(devices: tuple[str, ...], what: str) -> str:
+    return f" ({listing(devices)} can {what})" if devices else ""
+
+
+def _edited(authors: tuple[Device, ...], groups: Sequence[_Group], schema: Schema, context: Context) -> str:
+    found = [_author(each, groups, schema, context) for each in authors]
+    return f", last edited on {listing(found)}" if found else ""
 
 
 def _authors(writers: set[str], context: Context) -> tuple[Device, ...]:
@@ -232,14 +255,19 @@ def _authors(writers: set[str], context: Context) -> tuple[Device, ...]:
     )
 
 
-def _author(device: Device, group: _Group, schema: Schema, context: Context) -> str:
-    """``Phone with 9.2, which does not know Emails`` (or the type)."""
-    kind = schema.types.get(group.type)
-    known = kind.field(group.field) if kind is not None and group.field else kind
-    since = known.since if known is not None else group.need.low
+def _author(device: Device, groups: Sequence[_Group], schema: Schema, context: Context) -> str:
+    """``Phone with 9.2, which does not know Emails`` (or the type). Nobody knows what a device ran when it edited that
+    was put back to an older version since."""
+    if device.newest is not None:
+        return device.name
+    unknown = []
+    for group in groups:
+        kind = schema.types.get(group.type)
+        known = kind.field(group.field) if kind is not None and group.field else kind
+        if device.version < (known.since if known is not None else group.need.low):
+            unknown.append(group.field_label or plural(group.label))
     text = f"{device.name} with {device.release or context.release(device.version, schema)}"
-    what = group.field_label or plural(group.label)
-    return f"{text}, which does not know {what}" if device.version < since else text
+    return f"{text}, which does not know {listing(unknown)}" if unknown else text
 
 
 def _needs(need: Need, schema: Schema, context: Context, *, many: bool = False) -> str:
@@ -257,28 +285,42 @@ def _needs(need: Need, schema: Schema, context: Context, *, many: bool = False) 
     return f"{text} and {where}" if where else text
 
 
-def _sentence(head: str, parts: list[Part]) -> str:
-    texts = [part.text for part in parts[:_MOST_PARTS]]
-    if len(parts) > _MOST_PARTS:
-        texts.append(f"and {count(len(parts) - _MOST_PARTS, 'other group')}")
+def _texts(clauses: list[_Clause], schema: Schema, context: Context) -> list[str]:
+    """What is to be said, the largest part first; parts of which the same is true are one."""
+    said: dict[object, list[_Clause]] = {}
+    for number, each in enumerate(clauses):
+        said.setdefault((each.ending, each.authors) if each.ending else number, []).append(each)
+    return [
+        same[0].part.text
+        if len(same) == 1
+        else f"{listing([each.subject for each in same])} {same[0].ending}"
+        + _edited(same[0].authors, [each.group for each in same], schema, context)
+        for same in said.values()
+    ]
+
+
+def _sentence(head: str, texts: list[str]) -> str:
+    texts, more = texts[:_MOST_PARTS], len(texts) - _MOST_PARTS
+    if more > 0:
+        texts.append(f"and {count(more, 'other group')}")
     return f"{head}: {'; '.join(texts)}."
 
 
-def _hidden(total: int, parts: list[Part]) -> Notice:
-    head = f"{count(total, 'entry')} can't be shown here"
-    return Notice(NoticeKind.HIDDEN, total, tuple(parts), _sentence(head, parts))
+def _hidden(total: int, texts: list[str]) -> str:
+    return _sentence(f"{count(total, 'entry')} can't be shown here", texts)
 
 
-def _flagged(total: int, parts: list[Part]) -> Notice:
-    head = f"Some data of {count(total, 'entry')} can't be shown here"
-    return Notice(NoticeKind.FLAGGED, total, tuple(parts), _sentence(head, parts))
+def _flagged(total: int, texts: list[str]) -> str:
+    return _sentence(f"Some data of {count(total, 'entry')} can't be shown here", texts)
 
 
-def _archived(total: int, parts: list[Part]) -> Notice:
+def _archived(total: int, texts: list[str]) -> str:
     head = f"{count(total, 'entry')} {'is' if total == 1 else 'are'} of a type that is no longer supported"
     they = "It can" if total == 1 else "They can"
-    text = f"{_sentence(head, parts)} {they} be read and exported, but not edited."
-    return Notice(NoticeKind.ARCHIVED, total, tuple(parts), text)
+    return f"{_sentence(head, texts)} {they} be read and exported, but not edited."
+
+
+_SAID: Final = {NoticeKind.HIDDEN: _hidden, NoticeKind.FLAGGED: _flagged, NoticeKind.ARCHIVED: _archived}
 
 
 def _downgrade(schema: Schema, context: Context) -> Notice | None:
