@@ -12,26 +12,21 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from functools import partial
-from types import TracebackType
 from typing import Any
 
 from vaultsync import limits
 from vaultsync.crypto.invitation import Invitation
 from vaultsync.crypto.recovery import RecoveryCode
-from vaultsync.crypto.slots import Argon2Params
 from vaultsync.errors import (
     RemoteError,
     SchemaError,
     UnknownField,
     UpdateRequired,
     UsageError,
-    VaultClosed,
     VaultExists,
-    VaultLocked,
 )
 from vaultsync.importers.records import Parsed, Record
 from vaultsync.importers.registry import parse
@@ -40,29 +35,24 @@ from vaultsync.remote import Remote
 from vaultsync.schema.kinds import FileRef
 from vaultsync.schema.published import Drift
 from vaultsync.schema.types import Schema
-from vaultsync.sync.report import Finding, SyncReport
 from vaultsync.vault import census, unlocking
 from vaultsync.vault.attachments import attach, read_attachment
 from vaultsync.vault.catching_up import insist
 from vaultsync.vault.desk import Desk, Quota
 from vaultsync.vault.environment import REAL, Environment
-from vaultsync.vault.events import Bus, Event, EventKind
 from vaultsync.vault.exporting import export
 from vaultsync.vault.healing import Healed, heal
 from vaultsync.vault.health import Health, examine
 from vaultsync.vault.identity import Identity
 from vaultsync.vault.importing import import_records
-from vaultsync.vault.keyring import forget, is_remembered, remember
 from vaultsync.vault.ledger import Ledger
-from vaultsync.vault.locking import AutoLock
 from vaultsync.vault.membership import access, account, arriving, passwords
 from vaultsync.vault.membership.joining import by_code, by_invitation
 from vaultsync.vault.membership.managing import Managing
 from vaultsync.vault.picture import Picture
 from vaultsync.vault.provenance import Revision
+from vaultsync.vault.replication.connected import Connected
 from vaultsync.vault.replication.reaching import reach
-from vaultsync.vault.replication.standing import Progress, Status
-from vaultsync.vault.replication.syncing import Syncing
 from vaultsync.vault.unlocking import Secrets
 from vaultsync.vault.upgrade import UpgradePlan, make_plan
 from vaultsync.vault.works import Works
@@ -72,7 +62,7 @@ from vaultsync.view.picture import View
 __all__ = ["Vault"]
 
 
-class Vault(Managing):
+class Vault(Managing, Connected):
     """One vault on this device. Thread-safe; a context manager closes it. Make one by `create`, `open` or `join`.
 
     Edits are durable when they return. Reading never waits for a remote.
@@ -91,22 +81,8 @@ class Vault(Managing):
     ) -> None:
         """For `create`, `open` and `join`."""
         self.schema = schema
-        self.recovery_code: str | None = None
-        """The code that, with the password, lets another device in. Set only on the object that `create` returned:
-        show it once, have it printed, keep it nowhere."""
-        self._path = ledger.store.path
-        self._vault_id = identity.vault_id
-        self._environment = environment
-        self._bus = Bus(self._status_told, self._look)
-        self._closed = False
-        self._costs: Argon2Params | None = None  # of the password, while it is locked
-        self._latch = threading.Lock()  # of locking, unlocking and closing
-        self._auto_lock = AutoLock(self.lock, environment)
-        self._quota = Quota()
-        self._build = partial(
-            Works, schema=schema, environment=environment, bus=self._bus, app=app, opener=opener, background=background
-        )
-        self._open_works: Works | None = self._build(ledger, identity)
+        build = partial(Works, schema=schema, environment=environment, app=app, opener=opener, background=background)
+        super().__init__(ledger, identity, environment, build)
 
     # ---- making, opening, joining -----------------------------------------------------------------------------
     @classmethod
@@ -265,93 +241,6 @@ class Vault(Managing):
         arrival.finish()
         return vault
 
-    # ---- locking ----------------------------------------------------------------------------------------------
-    @property
-    def locked(self) -> bool:
-        """Whether `lock` was called, or the time of `auto_lock_seconds` is over."""
-        return self._open_works is None and not self._closed
-
-    def lock(self) -> None:
-        """Let go of the keys, the document and every view held here, and stop syncing, until `unlock`.
-
-        What was edited is durable already; a batch that is open in another thread fails when it ends. Views and entries
-        that the application still holds are its own to drop. Subscribers stay and hear of it. Locking twice is
-        harmless.
-        """
-        with self._latch:
-            works, self._open_works = self._open_works, None
-            if works is None:
-                return
-            self._quota, self.recovery_code = works.desk.quota, None
-            self._costs = unlocking.costs(works.ledger)
-            works.close()
-        self._bus.tell(Event(EventKind.LOCKED))
-
-    def unlock(self, *, password: str | None = None, key: bytes | None = None) -> None:
-        """Open a locked vault again, as `open` does, and raises what that raises. Harmless when it is not locked."""
-        with self._latch:
-            if self._closed:
-                raise VaultClosed("this vault object was closed: open the vault again")
-            if self._open_works is not None:
-                return
-            secrets = Secrets(password, key)
-            ledger, identity = unlocking.open_store(self._path, secrets, self._environment, at_least=self._costs)
-            try:
-                passwords.resume(ledger, self._environment)
-                if identity.vault_id != self._vault_id:
-                    raise UsageError(f"{self._path.name} is another vault than the one that was locked: open it anew")
-                works = self._build(ledger, identity)
-            except BaseException:
-                ledger.close()
-                raise
-            works.desk.quota = self._quota
-            self._open_works = works
-            works.syncing.start()
-        self._auto_lock.touch()
-        self._bus.tell(Event(EventKind.UNLOCKED))
-
-    @property
-    def remembered(self) -> bool:
-        """Whether the file opens with a key from the system's keyring, too."""
-        self._check_open()
-        return is_remembered(self._ledger)
-
-    def remember(self) -> None:
-        """Let this device open the file without the password: the operating system's keyring keeps a key for it, see
-        `keyring_key`. Changing the password ends it. Raises `ExtraMissing`, `KeyringFailed`, `StoreFailed`."""
-        self._check_open()
-        remember(self._ledger, self._environment)
-
-    def forget(self) -> bool:
-        """Take that key away again, from the file and from the keyring; ``False`` when there was none."""
-        self._check_open()
-        return forget(self._ledger)
-
-    @property
-    def auto_lock_seconds(self) -> float | None:
-        """Lock by itself when nothing was asked of this object for so long (time in a batch is use, syncing is not).
-
-        ``None``, the default, is never. Not stored: the application sets it when it opens the vault.
-        """
-        return self._auto_lock.after
-
-    @auto_lock_seconds.setter
-    def auto_lock_seconds(self, seconds: float | None) -> None:
-        self._check_open()
-        self._auto_lock.after = seconds
-
-    @property
-    def _works(self) -> Works:
-        if (works := self._open_works) is not None:
-            return works
-        if self._closed:
-            raise VaultClosed("this vault object was closed: open the vault again")
-        raise VaultLocked("this vault is locked: unlock it with the password or key")
-
-    @property
-    def _ledger(self) -> Ledger:
-        return self._works.ledger
-
     @property
     def _desk(self) -> Desk:
         return self._works.desk
@@ -359,10 +248,6 @@ class Vault(Managing):
     @property
     def _picture(self) -> Picture:
         return self._works.picture
-
-    @property
-    def _syncing(self) -> Syncing:
-        return self._works.syncing
 
     @staticmethod
     def heal(
@@ -547,100 +432,7 @@ class Vault(Managing):
         now = self._environment.now_ms()
         return export(self.view(), path, now_ms=now, attachments=attachments, read=read)
 
-    # ---- syncing ----------------------------------------------------------------------------------------------
-    def connect(self, url: str, /, *, remote: Remote | None = None, mirror: bool = False) -> None:
-        """Sync with this remote from now on: ``file:///path`` of any folder, ``https://`` of a relay, ``s3://``,
-        ``gs://``, ``az://`` or ``dav+https://``. With ``mirror`` in addition to the one there is: each holds
-        everything, and one that works keeps this device going.
-
-        Raises `UnsupportedRemote`, `ExtraMissing`, `RemoteError`, and `NotConnected` for a mirror of nothing.
-        """
-        self._check_open()
-        self._syncing.connect(url, remote, mirror=mirror)
-
-    def disconnect(self, url: str | None = None, /) -> None:
-        """Sync no more, or no more with one remote or mirror; what is there stays there. Raises `NotConnected`."""
-        self._check_open()
-        self._syncing.disconnect(url)
-
-    @property
-    def mirrors(self) -> tuple[str, ...]:
-        """Addresses of the remotes that the vault syncs with besides ``status.remote``."""
-        return self._syncing.mirrors
-
-    def sync(self, *, progress: Callable[[Progress], None] | None = None) -> SyncReport:
-        """One exchange with every remote now, whether or not automatic sync is on. A remote that fails is told in
-        ``status`` as long as another one works. Raises `NotConnected`, `RemoteError`, `StoreBusy`."""
-        self._check_open()
-        self._syncing.progress = progress or (lambda _: None)
-        return self._syncing.run()
-
-    def wake(self) -> None:
-        """The network may be back (a hint of the platform, the application came to the front): a remote that was away
-        is tried at once. Returns at once, does nothing while automatic sync is off, and cannot be called too often."""
-        self._check_open()
-        self._syncing.wake()
-
-    def checkpoint(self) -> bool:
-        """Sync, and write a checkpoint of everything, whether it pays yet or not (it is done by itself when it does);
-        ``False`` when that is not possible just now. Raises `NotConnected`, `RemoteError`, `StoreBusy`."""
-        self._check_open()
-        return self._syncing.checkpoint()
-
-    def probe(self) -> None:
-        """Ask the remote for something small, and exchange nothing. Raises `NotConnected` and `RemoteError` when it
-        does not answer as it should."""
-        self._check_open()
-        self._syncing.probe()
-
-    @property
-    def auto_sync(self) -> bool:
-        """Whether edits are pushed and news pulled by themselves. On in a new vault; what is set is remembered."""
-        return self._syncing.auto
-
-    @auto_sync.setter
-    def auto_sync(self, on: bool) -> None:
-        self._check_open()
-        self._syncing.auto = on
-
-    @property
-    def status(self) -> Status:
-        """How syncing stands, for a user interface."""
-        self._check_open()
-        return self._syncing.status
-
-    @property
-    def findings(self) -> tuple[Finding, ...]:
-        """Everything that was ever noticed about remotes and devices, the newest last; `status` has what lasts."""
-        self._check_open()
-        return self._syncing.findings.all()
-
-    def subscribe(
-        self, callback: Callable[[Event], object], /, *, ended: Callable[[], object] = lambda: None
-    ) -> Callable[[], None]:
-        """Hear of edits, merges, status, progress and findings; the returned function ends it. See `Event`.
-
-        Callbacks run in order on one thread of the library's own, under no lock, so they may use the vault. One that
-        raises is logged and called again next time; a slow one delays only later events, of which some are then joined.
-        After unsubscribing, also from within a callback, no call begins. ``ended()`` is called after the last event
-        when the vault is closed.
-        """
-        self._check_open()
-        return self._bus.subscribe(callback, ended)
-
-    def _status_told(self) -> Status | None:
-        works = self._open_works
-        return None if works is None else works.syncing.status
-
-    def _look(self) -> None:
-        if (works := self._open_works) is not None:
-            works.look_elsewhere()
-
     # ---- the file ---------------------------------------------------------------------------------------------
-    @property
-    def path(self) -> str:
-        return str(self._path)
-
     def check(self, *, quick: bool = False) -> Health:
         """Examine the file: every page, every seal, every reference. Reports; never raises for damage.
 
@@ -648,32 +440,6 @@ class Vault(Managing):
         """
         self._check_open()
         return examine(self._ledger, quick=quick)
-
-    def close(self) -> None:
-        """Stop syncing and let go of the file. What was edited is durable already."""
-        self._auto_lock.stop()
-        with self._latch:
-            self._closed = True
-            works, self._open_works = self._open_works, None
-            if works is not None:
-                works.close()
-        self._bus.close()
-
-    def __enter__(self) -> Vault:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def __repr__(self) -> str:
-        return f"<Vault {self._path.name!r}{' (closed)' if self._closed else ' (locked)' if self.locked else ''}>"
-
-    def _check_open(self) -> None:
-        """Raises `VaultClosed` and `VaultLocked`; every use of the vault comes by here."""
-        self._works  # noqa: B018 - raises
-        self._auto_lock.touch()
 
 
 def _device_name(name: str) -> str:

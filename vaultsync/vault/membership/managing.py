@@ -6,29 +6,18 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from vaultsync.errors import UsageError
-from vaultsync.vault.environment import Environment
+from vaultsync.vault.lifecycle import Lifecycle
 from vaultsync.vault.membership.devices import DeviceInfo, devices
 from vaultsync.vault.membership.owner import CODE, Owner
 from vaultsync.vault.membership.pairing import Pairing
 from vaultsync.vault.membership.passwords import PasswordChange, change_password
 from vaultsync.vault.membership.revocations import LateEdit, Revocation, revocations, undo
-from vaultsync.vault.works import Works
 
 __all__ = ["Managing"]
 
 
-class Managing:
-    """Mixed into `Vault`."""
-
-    recovery_code: str | None
-    _environment: Environment
-
-    @property
-    def _works(self) -> Works:
-        raise NotImplementedError
-
-    def _check_open(self) -> None:
-        raise NotImplementedError
+class Managing(Lifecycle):
+    """A vault as one of a person's devices. `Vault` is one."""
 
     @property
     def _owner(self) -> Owner:
