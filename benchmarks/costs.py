@@ -24,7 +24,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from benchmarks import workload
+from benchmarks import sections, workload
 from benchmarks.child import spread
 from benchmarks.peers.vaultsync_peer import PEER, open_vault
 from vaultsync.crypto.rows import LocalKey
@@ -142,6 +142,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.costs", description=__doc__)
     parser.add_argument("--n", default="1000,10000", help="numbers of entries (default: %(default)s)")
     parser.add_argument("--all", action="store_true", help="also by table and by call")
+    parser.add_argument("--out", type=Path, help="put the table into this file of results, too")
     arguments = parser.parse_args()
     sizes = {}
     for n in map(int, arguments.n.split(",")):
@@ -152,6 +153,9 @@ def main() -> None:
             with suppress(OSError):
                 shutil.rmtree(folder)
     print(table(sizes))
+    if arguments.out:
+        head, again = "## What an operation counts, at several sizes", f"`python -m benchmarks.costs --n {arguments.n}`"
+        sections.put(arguments.out, "costs", f"{head}\n\n{table(sizes)}\n\nTo repeat: {again}")
     if arguments.all:
         for n, found in sizes.items():
             for operation, counts in found.items():

@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from benchmarks import sections
 from vaultsync.crypto.keys import AccessKey
 from vaultsync.remote.signing import SCHEME, Membership, bucket_of, request_parts
 
@@ -270,7 +271,7 @@ def _section(
         return " | ".join(f"{percentile(values, share) * 1000:.0f} ms" for share in (0.5, 0.99, 1.0))
 
     lines = [
-        "## A relay under load",
+        f"## A relay under load, on {'PostgreSQL' if arguments.database else 'SQLite'}",
         "",
         f"One relay process on {'PostgreSQL' if arguments.database else 'SQLite'}, {arguments.devices:,} waiting "
         f"devices of {arguments.vaults} vaults, {figures.edits / took:.1f} edits a second for {took:.0f} s "
@@ -316,6 +317,7 @@ def main(given: list[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--database", help="postgresql://… instead of a file")
+    parser.add_argument("--out", type=Path, help="put what came out into this file of results, too")
     parser.add_argument("--url", help="a relay that runs already, with rates that allow it")
     arguments = parser.parse_args(given)
     if not 1 <= arguments.vaults <= arguments.devices:
@@ -325,10 +327,19 @@ def main(given: list[str] | None = None) -> int:
     if soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, hard) if hard > 0 else wanted, hard))
     if arguments.url:
-        print(_run(play(arguments.url, arguments, None)))
-        return 0
-    with relay(arguments.database) as (url, pid):
-        print(_run(play(url, arguments, pid)))
+        text = _run(play(arguments.url, arguments, None))
+    else:
+        with relay(arguments.database) as (url, pid):
+            text = _run(play(url, arguments, pid))
+    print(text)
+    if arguments.out:
+        again = (
+            f"python -m benchmarks.relay_load --devices {arguments.devices} --vaults {arguments.vaults} "
+            f"--edits-per-second {arguments.edits_per_second:g} --seconds {arguments.seconds:g}"
+        )
+        again += " --database postgresql://…" if arguments.database else ""
+        name = "relay-postgresql" if arguments.database else "relay"
+        sections.put(arguments.out, name, f"{text.rstrip()}\n\nTo repeat: `{again}`")
     return 0
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks import plots
+from benchmarks import plots, sections
 from benchmarks.peers import VAULTSYNC
 from benchmarks.runner import Results
 
@@ -219,8 +219,7 @@ def _machine(results: Results) -> Iterator[str]:
         f"{_ms(ms)} ms at N = {n:,}" for n in results.sizes if (ms := results.cell(n, VAULTSYNC, "A").time("close"))
     )
     yield "* to repeat: `pip install '.[bench]'`, then `python -m benchmarks --out benchmarks/RESULTS.md` on a machine"
-    yield "  that does nothing else. `python -m benchmarks.costs` counts instead of timing: entries evaluated,"
-    yield "  rows opened, SQL statements"
+    yield "  that does nothing else"
     yield f"* the workload comes from seed {facts['seed']}: 70% logins (7 fields, one of them two tags), 20% notes"
     yield "  of 500 characters, 10% cards (8 fields)"
 
@@ -240,7 +239,6 @@ def _ms(number: float) -> str:
 
 def write(results: Results, text: str, path: Path) -> None:
     """The report, the figures that it was made from, and the plots, beside each other."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    sections.put(path, "peers", text)
     path.with_suffix(".json").write_text(results.to_json(), encoding="utf-8")
     plots.draw(results, path.parent / "plots", {name: _title(results, name) for name in results.names})

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import costs, peers, report, workload
+from benchmarks import costs, peers, report, sections, workload
 from benchmarks.child import OPERATIONS_RUN, Clock
 from benchmarks.runner import Results
 
@@ -154,3 +154,17 @@ def test_costs_count_what_happens_and_put_everything_back(tmp_path: Path):
     assert found["12 edits travel"]["changes through the gate"] == 12
     assert "edit" in costs.table({N: found})
     json.dumps(found)
+
+
+def test_results_of_several_commands_stand_in_one_file(tmp_path: Path) -> None:
+    path = tmp_path / "results" / "RESULTS.md"
+    sections.put(path, "costs", "counts 1")
+    sections.put(path, "peers", "# Title\n\ntimes 1\n")
+    sections.put(path, "costs", "counts \\1 2")
+    text = path.read_text()
+    assert text.index("times 1") < text.index("counts \\1 2")
+    assert "counts 1" not in text
+    assert text.count("<!-- costs -->") == 1
+    sections.put(path, "peers", "# Title\n\ntimes 2")
+    assert "times 1" not in path.read_text()
+    assert "counts \\1 2" in path.read_text()
