@@ -152,7 +152,7 @@ def _unsent(monkeypatch: pytest.MonkeyPatch) -> None:
 
     real = exchange.pack_own
     calls = iter(range(10**9))
-    monkeypatch.setattr(exchange, "pack_own", lambda *args: real(*args) if next(calls) < 12 else 0)
+    monkeypatch.setattr(exchange, "pack_own", lambda *args: real(*args) if next(calls) < 12 else [])
 
 
 def _leaky_batch(monkeypatch: pytest.MonkeyPatch) -> None:

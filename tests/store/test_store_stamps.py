@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -69,6 +70,37 @@ def test_sealed_values_are_as_they_are_read(store: Store) -> None:
         with store.read() as reading:
             assert store.states() == reading.states()
         assert store.states()["x"] == bytes([step])
+
+
+def test_who_asks_to_be_left_alone_is_told_of_others_afterwards(store: Store, path: Path) -> None:
+    with Store.open(path) as other:
+        for round_ in range(3):
+            theirs, own = bytes([round_, 1]), bytes([round_, 2])
+            before = store.state("theirs")
+            with store.still():
+                with other.write() as writing:
+                    writing.set_state("theirs", theirs)
+                assert store.state("theirs") == before, "looked when the block began"
+                with store.write() as writing:
+                    assert writing.state("theirs") == theirs, "a transaction sees everything"
+                    writing.set_state("own", own)
+                assert store.state("own") == own, "what this process commits counts at once"
+                with store.still():
+                    pass
+            assert store.state("theirs") == theirs, "and an own commit in between hides nothing"
+            assert store.state("own") == own
+            assert asked(store, "envelopes") == 1, "whatever they changed"
+
+
+def test_only_the_thread_that_asked_is_left_alone(store: Store, path: Path) -> None:
+    found: list[bytes | None] = []
+    with Store.open(path) as other, store.still():
+        with other.write() as writing:
+            writing.set_state("x", b"1")
+        thread = Thread(target=lambda: found.append(store.state("x")))
+        thread.start()
+        thread.join()
+    assert found == [b"1"]
 
 
 def undone(store: Store, writing: Writing) -> None:

@@ -57,9 +57,7 @@ def world() -> Iterator[ForkedWorld]:
 
 
 def signed_of(one: Installed) -> list[Change]:
-    ledger = one.vault._ledger
-    with ledger.store.read() as reading:
-        return signed_changes(ledger, reading)
+    return signed_changes(one.vault._ledger)
 
 
 def count(world: ForkedWorld, kind: str) -> int:

@@ -13,9 +13,8 @@ from benchmarks import workload
 from benchmarks.costs import counting
 from benchmarks.peers.vaultsync_peer import PEER
 
-EDIT, SENT, RECEIVED, IDLE = 16, 108, 84, 36
-"""At most so many statements: a durable edit, a pass that sends one, one that receives one, one without news. Looking
-after forked chains takes about ten of each pass."""
+EDIT, SENT, RECEIVED, IDLE = 16, 64, 46, 6
+"""At most so many statements: a durable edit, a pass that sends one, one that receives one, one without news."""
 
 
 class World(NamedTuple):

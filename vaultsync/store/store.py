@@ -23,7 +23,7 @@ import os
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from threading import RLock
+from threading import RLock, local
 from typing import TypeVar
 from weakref import WeakSet
 
@@ -72,6 +72,7 @@ class Store:
         self._stamps = Stamps()
         self._stamped: int | None = None
         self._watches: WeakSet[Commits] = WeakSet()
+        self._looked = local()
         self.changed_elsewhere()
 
     # ---- opening and closing
@@ -319,16 +320,29 @@ class Store:
             database = self._usable()
             if self._reading is not None:
                 return None
-            version = int(database.pragma("reading", "data_version"))
-            if version != self._stamped or not self._stamps.certain:
-                total = Reading(database).commits
-                self._stamps.look(total)
-                self._stamped = version
+            if not (getattr(self._looked, "still", False) and self._stamps.certain):
+                version = int(database.pragma("reading", "data_version"))
+                if version != self._stamped or not self._stamps.certain:
+                    total = Reading(database).commits
+                    self._stamps.look(total)
+                    self._stamped = version
             return self._stamps.of(tables)
         except DamagedStore:
             return None  # reading says what is damaged
         finally:
             self._read_lock.release()
+
+    @contextmanager
+    def still(self) -> Iterator[None]:
+        """Look once, now, for what other processes committed, instead of at each question: what they commit from here
+        on, `recall`, `state` and `states` may tell this thread only after the block. What this process commits is
+        told at once, and a transaction sees everything. For who asks many questions in a row and comes again."""
+        self._stamp(())
+        before, self._looked.still = getattr(self._looked, "still", False), True
+        try:
+            yield
+        finally:
+            self._looked.still = before
 
     def recall(self, what: Hashable, tables: tuple[str, ...], read: Callable[[Reading], T]) -> T:
         """What ``read`` finds, which looks at these tables alone; it is asked again only when one of them changed.

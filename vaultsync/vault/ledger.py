@@ -17,7 +17,7 @@ import json
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from vaultsync import limits
 from vaultsync.crypto.rows import LocalKey
@@ -52,6 +52,8 @@ from vaultsync.vault.transaction import (
 )
 
 __all__ = ["INCARNATION", "JOURNAL", "STATE", "GroupMark", "Ledger", "Notes", "OwnChange", "Touches", "Transaction"]
+
+T = TypeVar("T")
 
 # What a row is sealed for: the names of the tables as far as the seals are concerned.
 SNAPSHOT = "snapshot"
@@ -94,6 +96,7 @@ class Ledger:
         self._made: tuple[int, Mapping[str, Raw]] | None = None
         self._touches = Touches(everything=True)
         self._elsewhere = Touches()
+        self._parsed: dict[str, dict[str, tuple[bytes, Any]]] = {}
         self._slots = _keyed(store.keyed_slots())
         self._stale = False
         self._others = store.watch()
@@ -457,6 +460,23 @@ class Ledger:
         sealed = sorted((name, value) for name, value in self.store.states().items() if name.startswith(prefix))
         values = {name: self.unseal_state(name, value) for name, value in sealed}
         return {name: value for name, value in values.items() if value is not None}
+
+    def parsed(self, prefix: str, parse: Callable[[str, bytes], T]) -> list[T]:
+        """What `states` finds, parsed (name without the prefix, value): once for as long as it is sealed as it was.
+        ``prefix`` stands for one way of parsing; nobody may change what comes back. As inside a transaction the store
+        is read, values of others are never older than what that shows."""
+        before: dict[str, tuple[bytes, Any]] = self._parsed.get(prefix, {})
+        found: dict[str, tuple[bytes, Any]] = {}
+        sealed = self.store.states()
+        for name in sorted(name for name in sealed if name.startswith(prefix)):
+            kept = before.get(name)
+            if kept is None or kept[0] != sealed[name]:
+                value = self.unseal_state(name, sealed[name]) or b""
+                kept = (sealed[name], parse(name.removeprefix(prefix), value))
+            found[name] = kept
+        if found or before:
+            self._parsed[prefix] = found
+        return [value for _, value in found.values()]
 
     def unseal_state(self, name: str, sealed: bytes | None) -> bytes | None:
         try:

@@ -59,7 +59,7 @@ _TIP: Final = struct.Struct(">Q32s64s")
 # ---- which are known ------------------------------------------------------------------------------------------------
 def known_checkpoints(ledger: Ledger) -> list[Known]:
     """Every checkpoint that was verified here and is held whole."""
-    return [_parsed(row) for row in ledger.states(KNOWN).values()]
+    return ledger.parsed(KNOWN, lambda name, row: _parsed(row))
 
 
 def counting(known: Iterable[Known], identity: Identity) -> list[Known]:
@@ -197,7 +197,7 @@ def write_checkpoint(
             tip = reading.own_tip(ledger.actor)
             if engine.last_seq(ledger.actor) != (tip.packed if tip else 0):
                 return None
-            changes = signed_changes(ledger, reading)
+            changes = signed_changes(ledger)
             try:
                 signed = signed_ends(ledger, reading, identity, epochs, recompute(engine, changes))
             except MalformedChange as error:

@@ -25,7 +25,7 @@ from vaultsync.errors import (
 )
 from vaultsync.remote.port import Remote
 from vaultsync.remote.signing import NotAMember
-from vaultsync.store import Envelope, Reading, Writing
+from vaultsync.store import Envelope, Writing
 from vaultsync.sync import events as ev
 from vaultsync.sync import names
 from vaultsync.sync.core import Core
@@ -151,9 +151,7 @@ class Exchange:
             if self._vanished and self._covering.unseen:  # collected while it was fetched: a checkpoint holds it
                 self._list(core, stop)
                 self._work_off(core, stop)
-            if not receive_only and self._pack(
-                core, again=True
-            ):  # what came in was put right where it did not fit: send that too
+            if not receive_only and self._pack(core):  # what came in was put right where it did not fit: send that too
                 self._work_off(core, stop)
             if not receive_only:
                 self._covering.put(stop)
@@ -228,15 +226,16 @@ class Exchange:
                 return
             core.receive(ev.Known(known))
 
-    def _pack(self, core: Core, *, again: bool = False) -> int:
+    def _pack(self, core: Core) -> bool:
+        """Pack what is not yet in envelopes, and tell the core of those; whether there was anything."""
         packed = pack_own(self._ledger, self._identity, self._rosters.epochs, self._environment)
         if packed:
             write_mark(self._ledger)
             self._rosters.put(self._announcing)
             self._announcing = []
-        if packed or not again:
-            self._tell_sealed(core)
-        return packed
+        for name, env_id in packed:
+            core.receive(ev.Sealed(name, env_id))
+        return bool(packed)
 
     # ---- beginning --------------------------------------------------------------------------------------------
     @property
@@ -293,15 +292,6 @@ class Exchange:
         self._core = None
         self._parcels.clear()
         self._refused.clear()
-
-    def _tell_sealed(self, core: Core) -> None:
-        """Tell the core of own envelopes it does not know yet: just packed, or by another process."""
-        known = core.tips()
-        after = tuple((chain, known[chain].seq if chain in known else 0) for chain in self._identity.own_chains)
-        for name, env_id in self._ledger.store.recall(
-            ("sealed", after), ("envelopes",), lambda reading: _sealed_after(reading, after)
-        ):
-            core.receive(ev.Sealed(name, env_id))
 
     # ---- attachments ------------------------------------------------------------------------------------------
     def _put_blobs(self, waiting: Iterable[str], stop: threading.Event | None) -> None:
@@ -551,16 +541,6 @@ class Exchange:
 
     def close(self) -> None:
         self.remote.close()
-
-
-def _sealed_after(reading: Reading, places: Iterable[tuple[bytes, int]]) -> list[tuple[str, bytes]]:
-    """(name, id) of own envelopes of these chains after these numbers."""
-    return [
-        (stored.name, stored.env_id)
-        for chain, after in places
-        for stored in reading.envelopes(chain, after)
-        if stored.own and stored.kind == Kind.CHANGES
-    ]
 
 
 def _check(stop: threading.Event | None) -> None:

@@ -22,7 +22,6 @@ from vaultsync.document.codec import decode_own
 from vaultsync.document.engine import Engine
 from vaultsync.document.transplant import Resolution, resolve
 from vaultsync.errors import MissingDependencies
-from vaultsync.store import Reading
 from vaultsync.vault.identity import Identity
 from vaultsync.vault.ledger import Ledger, Transaction
 from vaultsync.vault.replication.incarnation import renew
@@ -61,8 +60,7 @@ class Grafts:
 
     def load(self) -> None:
         """From the store."""
-        with self._ledger.store.read() as reading:
-            self._signed = _stored(self._ledger, reading)
+        self._signed = _stored(self._ledger)
         sides = self._ledger.state(SIDES)
         self.sides = {
             bytes.fromhex(chain): {bytes.fromhex(env_id): seq for seq, env_id in places}
@@ -212,18 +210,13 @@ def keep(
     return new
 
 
-def _stored(ledger: Ledger, reading: Reading) -> dict[bytes, _Signed]:
-    found = {}
-    for name, sealed in reading.states(FORK).items():
-        row = ledger.unseal_state(name, sealed)
-        if row is not None:
-            found[bytes.fromhex(name.removeprefix(FORK))] = _Signed(decode_own(row[32:]), row[:32])
-    return found
+def _stored(ledger: Ledger) -> dict[bytes, _Signed]:
+    return dict(ledger.parsed(FORK, lambda name, row: (bytes.fromhex(name), _Signed(decode_own(row[32:]), row[:32]))))
 
 
-def signed_changes(ledger: Ledger, reading: Reading) -> list[Change]:
+def signed_changes(ledger: Ledger) -> list[Change]:
     """The changes for which the document holds others, as they were signed."""
-    return [one.change for one in _stored(ledger, reading).values()]
+    return [one.change for one in _stored(ledger).values()]
 
 
 def grafted_actors(state: Callable[[str], bytes | None]) -> dict[bytes, bytes]:

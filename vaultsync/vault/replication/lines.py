@@ -8,6 +8,7 @@ from functools import cached_property
 from vaultsync.crypto.envelope import Kind
 from vaultsync.document.branches import Part, set_apart
 from vaultsync.document.transplant import resolve
+from vaultsync.store import Reading
 from vaultsync.sync import names
 from vaultsync.sync.coverage import Known
 from vaultsync.vault.ledger import Ledger
@@ -22,10 +23,9 @@ class Lines:
     def __init__(self, ledger: Ledger, vault: bytes) -> None:
         self._ledger = ledger
         self._vault = vault
-        with ledger.store.read() as reading:
-            self._signed = signed_changes(ledger, reading)
-            self._contested = {change.actor for change in self._signed}
-            self._held = {chain: set(reading.names_of(chain, Kind.CHANGES)) for chain in self._contested}
+        self._signed = signed_changes(ledger)
+        self._contested = frozenset(change.actor for change in self._signed)
+        self._held = held_of(ledger, self._contested) if self._contested else {}
 
     def counted(self, known: Iterable[Known]) -> list[Known]:
         """Without what they cover of another branch than the one that is followed here: what was applied here is in
@@ -65,3 +65,12 @@ class Lines:
                 found.add(at)
                 at = self._follows[at]
         return found
+
+
+def held_of(ledger: Ledger, chains: frozenset[bytes]) -> dict[bytes, frozenset[str]]:
+    """The envelopes of the branches that are followed, by chain."""
+
+    def read(reading: Reading) -> dict[bytes, frozenset[str]]:
+        return {chain: frozenset(reading.names_of(chain, Kind.CHANGES)) for chain in chains}
+
+    return ledger.store.recall(("held", chains), ("envelopes",), read)

@@ -116,13 +116,15 @@ class _Part(NamedTuple):
     group: bodies.Group | None
 
 
-def pack_own(ledger: Ledger, identity: Identity, epochs: dict[bytes, EpochKey], environment: Environment) -> int:
-    """Pack every own change that is in no envelope yet; returns how many envelopes were stored.
+def pack_own(
+    ledger: Ledger, identity: Identity, epochs: dict[bytes, EpochKey], environment: Environment
+) -> list[tuple[str, bytes]]:
+    """Pack every own change that is in no envelope yet; returns names and ids of the envelopes that were stored.
 
     Call it as the only pusher of the store. Packing and sealing happen outside the lock that edits wait for.
     """
     waiting = {chain for chain, tip in own_tips(ledger).items() if tip.packed < tip.seq}
-    packed = 0
+    packed: list[tuple[str, bytes]] = []
     for chain in identity.own_chains:  # what an earlier incarnation left comes first: the next one builds on it
         if chain in waiting:
             packed += _pack_chain(ledger, identity, epochs.get(identity.roster.epoch), chain, environment)
@@ -131,18 +133,18 @@ def pack_own(ledger: Ledger, identity: Identity, epochs: dict[bytes, EpochKey], 
 
 def _pack_chain(
     ledger: Ledger, identity: Identity, epoch: EpochKey | None, chain: bytes, environment: Environment
-) -> int:
+) -> list[tuple[str, bytes]]:
     with ledger.store.read() as reading:
         looks: Looks = {}
         waiting = [ledger.own_change(row, looks) for row in reading.unpacked(chain)]
         if not waiting:
-            return 0
+            return []
         stated = _stated(ledger.unseal_state(STATED + chain.hex(), reading.state(STATED + chain.hex())))
     known = known_tips(ledger, identity)
     frontier = {key: (tip.seq, tip.env_id) for key, tip in known.items() if key != chain}
     seq, prev = (known[chain].seq, known[chain].env_id) if chain in known else (0, NO_ENVELOPE)
     if epoch is None:
-        return 0  # the key of the newest epoch has not reached this device: the changes wait here, unsealed
+        return []  # the key of the newest epoch has not reached this device: the changes wait here, unsealed
     sealed = []
     for part in _parts(waiting):
         changes = [own.change for own in part.changes]
@@ -162,18 +164,20 @@ def _pack_chain(
         made = envelope.seal(header, bodies.encode(body), identity.keys, epoch, environment.entropy)
         sealed.append((made, changes[-1].seq))
         prev, stated = made.env_id, frontier
+    packed = []
     with ledger.noting() as transaction:
         now = transaction.store.last_envelope(chain, envelope.Kind.CHANGES)
         if (now.env_id if now else NO_ENVELOPE) != sealed[0][0].header.prev:
-            return 0  # somebody packed meanwhile after all; nothing of this was stored or put anywhere
+            return []  # somebody packed meanwhile after all; nothing of this was stored or put anywhere
         for made, change_seq in sealed:
             name = names.envelope_name(identity.vault_id, chain, made.header.seq, made.env_id)
             transaction.store.put_envelope(
                 name, chain, made.header.seq, made.env_id, envelope.Kind.CHANGES, made.data, True
             )
             transaction.store.packed_up_to(chain, change_seq)
+            packed.append((name, made.env_id))
         transaction.set_state(STATED + chain.hex(), _stating(frontier))
-    return len(sealed)
+    return packed
 
 
 def _parts(waiting: Sequence[OwnChange]) -> Iterator[_Part]:

@@ -321,7 +321,7 @@ class Syncing:
 
     def attempt(self, link: Link, patience: float, stop: threading.Event | None) -> SyncReport | None:
         """One pass with one remote; ``None`` when somebody else was at it for ``patience`` seconds."""
-        with self.turn(patience) as mine:
+        with self.turn(patience) as mine, self._ledger.store.still():
             if not mine:
                 return None
             self._ready()

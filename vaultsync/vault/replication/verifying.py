@@ -293,8 +293,7 @@ class Taker:
     ) -> frozenset[str]:
         engine = self._ledger.engine
         before, heads = engine.lasts(), engine.heads
-        with self._ledger.store.read() as reading:
-            ours = signed_changes(self._ledger, reading)
+        ours = signed_changes(self._ledger)
         theirs = [decode_own(chunk) for chunk in contents.changes]
         contested, theirs_end = rivals(engine, loaded), loaded.heads
         forked = self._join(engine, loaded, [*ours, *theirs], contested) if ours or theirs or contested else None
