@@ -210,6 +210,9 @@ MAX_GRANTS: Final = 501
 """Epoch grants in one entry: every member and the recovery identity."""
 SYNC_WINDOW: Final = 64
 """Envelopes of one chain fetched ahead of what is applied: a chain that waits holds at most this many in memory."""
+LOOKS_BELOW_COVER: Final = 32
+"""Envelopes of one chain, listed below a checkpoint's cover, that one pass opens to see whether the chain forked: two a
+run of consecutive numbers, and collection leaves few runs."""
 FETCH_BATCH: Final = 64
 """Envelopes being fetched at once: enough to hide a remote's latency, and what is lost when a pull is cut off."""
 MAX_GROUP_ENVELOPES: Final = 256

@@ -47,15 +47,17 @@ class Env:
     group: Group | None = None
 
     def opened(self, known: Iterable[bytes] = (), *, follows: bool = False) -> Opened:
+        known = frozenset(known)
         return Opened(
             self.name,
             self.env_id,
             self.prev,
             frozenset([self.change]),
-            self.deps - frozenset(known),
+            self.deps - known,
             self.frontier,
             self.group,
             follows,
+            known=self.change in known,
         )
 
 
@@ -109,6 +111,7 @@ class Shell:
     fetched: list[str] = field(default_factory=list)
     put: list[str] = field(default_factory=list)
     healed: list[str] = field(default_factory=list)
+    covered: list[str] = field(default_factory=list)
     compared: int = 0
     steps: int = 0
     bodies: dict[str, Env] = field(default_factory=dict)  # of what was opened
@@ -147,13 +150,14 @@ class Shell:
     def outcomes(self, decision: Decision) -> list[Event]:
         """Everything but applying."""
         self.findings += decision.findings
+        self.covered += decision.covered
         for name in decision.release:
             del self.quarantined[name]
         self.quarantined.update((one.name, one.error) for one in decision.quarantine)
         answers: list[Event] = []
         for chain in decision.compare:
             self.compared += 1
-            answers.append(Holds(chain, list(self.held.get(chain, []))))
+            answers.append(Holds(chain, list(self.held.get(chain, [])), looked=list(self.covered)))
         self.put += decision.put
         self.healed += decision.heal
         for name in (*decision.put, *decision.heal):
@@ -186,7 +190,8 @@ class Shell:
             if unit.side:
                 for env in envs:
                     known = {other.env_id for other in (*self.applied, *self.beside) if other.chain == env.chain}
-                    assert env.prev in known | {self.before(env), NO_ENVELOPE}, "a branch that begins nowhere"
+                    collected = 1 < env.seq <= self.start.get(env.chain, Tip(0, b"")).floor + 1
+                    assert collected or env.prev in known | {self.before(env), NO_ENVELOPE}, "begins nowhere"
                     self.beside.append(env)
                     self.document.add(env.change)
                     self.held.setdefault(env.chain, []).append(env.name)

@@ -188,6 +188,15 @@ class ForkedWorld(World):
         self.island[twin] = 1 + max(self.island.values(), default=0)
         return twin
 
+    def lose_copies(self) -> int:
+        """Some copies publish what they have and are never seen again; how many."""
+        copies = [one for one in self.installed if one.name.startswith("copy") and self.rng.random() < 0.6]
+        for one in copies:
+            self.sync(one)
+            self.installed.remove(one)
+            one.close()
+        return len(copies)
+
     def go_back(self, one: Installed) -> None:
         """A backup put back, and a remote that does not show what the lost future sent."""
         files = one.backup()

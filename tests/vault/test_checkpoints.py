@@ -270,6 +270,28 @@ def test_collection_is_no_error_on_a_remote_that_keeps_everything():
     assert titles(world.device("Phone")) == titles(world.first)
 
 
+def test_what_another_device_collected_is_let_go_here_too():
+    """The phone is always later: no checkpoint that is gone stays with it, or brings back what it ended with."""
+    world = World()
+    phone = world.device("Phone")
+    for _ in range(6):
+        world.edits(world.first, 10)
+        phone.sync()
+        world.clock.advance(2 * DAY)
+        world.first.sync()
+        phone.sync()
+    for vault in (world.first, phone, world.first, phone):
+        world.clock.advance(2 * DAY)
+        vault.sync()
+    assert known(phone) == known(world.first) == world.count("ckpt") == 2
+    assert world.count("env") <= 25
+    with phone._ledger.store.read() as reading:
+        held = reading.names(names.envelopes_prefix(phone._works.identity.vault_id))
+        parts = reading.names(names.checkpoints_prefix(phone._works.identity.vault_id))
+    assert held <= world.names("env")
+    assert parts == world.names("ckpt")
+
+
 def test_a_device_joins_after_collection():
     world = collected()
     phone = world.device("Phone")

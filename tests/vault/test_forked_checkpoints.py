@@ -19,6 +19,7 @@ from vaultsync.document.changes import Change, encode
 from vaultsync.document.codec import decode_own
 from vaultsync.document.engine import Engine
 from vaultsync.errors import MalformedChange, MalformedEnvelope
+from vaultsync.testing.remotes import LyingRemote
 from vaultsync.vault.replication.checkpoints import known_checkpoints
 from vaultsync.vault.replication.grafting import signed_changes
 from vaultsync.vault.replication.inspection import inspect_apart
@@ -105,6 +106,89 @@ def test_a_checkpoint_of_the_other_branch_written_before_it_heard_of_the_fork(wo
     assert forked(laptop)
 
 
+def _all_collected(world: ForkedWorld, laptop: Installed, phone: Installed, length: int) -> list[str]:
+    """The copy writes and publishes, is never seen again, and nothing of the other branch lies beside what it sent;
+    the names of that."""
+    for _ in range(3):
+        world.write(laptop, new=True)
+        world.sync(laptop)
+    world.sync(phone)
+    copy = laptop.copy("copy")
+    copy.disguise()
+    world.island, world.split = {laptop: 0, phone: 0, copy: 1}, True
+    chain = laptop.chain
+    for number in range(24):
+        world.write(laptop, new=True)
+        world.sync(laptop)
+        if number > 10 and number % 6 == 0:
+            assert laptop.vault.checkpoint()
+        world.sync(phone)
+        world.clock.advance(DAY)
+    for _ in range(length):
+        world.write(copy, new=True)
+        world.sync(copy)
+    world.installed.remove(copy)
+    copy.close()
+    there = [name for name in world.remote.list("") if f"/env/{chain.hex()}" in name]
+    lost = [name for name in there if world.owner[name] is copy]
+    places = {name.split("-")[0] for name in lost}
+    assert lost
+    assert not any(name.split("-")[0] in places for name in there if name not in lost), "a rival tells of the fork"
+    return lost
+
+
+@pytest.mark.parametrize(("joins", "length"), [(True, 5), (False, 1)])
+def test_a_branch_of_which_nothing_but_its_envelopes_tells_is_found(joins: bool, length: int) -> None:
+    """Its writer is lost, every envelope that it rivals was collected, and the checkpoints that are there know nothing
+    of it: who joins then has it, and so have those who wrote these checkpoints."""
+    world = ForkedWorld(11, checkpoints=True)
+    try:
+        laptop, phone = world.found(), world.join("phone")
+        lost = _all_collected(world, laptop, phone, length)
+        world.mend()
+        if joins:
+            world.join("tablet")
+            world.installed[:2] = []
+        world.check("a lost copy")
+        assert set(lost) & set(world.remote.list("")) or not joins
+        assert all(map(forked, world.installed))
+    finally:
+        for one in (laptop, phone):
+            one.close()
+        world.close()
+
+
+def test_joining_a_vault_that_never_forked_opens_two_envelopes_of_a_chain_below_its_cover(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    got: list[str] = []
+    get = LyingRemote.get
+    monkeypatch.setattr(LyingRemote, "get", lambda remote, name: (got.append(name), get(remote, name))[1])
+    world = ForkedWorld(12, checkpoints=True)
+    try:
+        laptop = world.found()
+        for _ in range(30):
+            world.write(laptop, new=True)
+            world.sync(laptop)
+        assert laptop.vault.checkpoint()
+        world.sync(laptop)
+        (cover,) = {seq for seq, _ in known_checkpoints(laptop.vault._ledger)[-1].frontier.values()}
+        got.clear()
+        tablet = world.join("tablet")
+        world.sync(tablet)
+        below = [name for name in got if "/env/" in name and int(name[-45:-33]) < cover]
+        assert len(below) == len(set(below)) <= 2
+        tablet.close()
+        tablet.open()
+        got.clear()
+        world.sync(tablet)
+        assert not [name for name in got if "/env/" in name]
+        assert not forked(tablet)
+        assert tablet.vault.status.findings == ()
+    finally:
+        world.close()
+
+
 def _another_value(image: Change, rng: random.Random) -> bytes:
     ops = list(image.ops)
     at = max(number for number, op in enumerate(ops) if isinstance(op.value, str) and op.action == 1)
@@ -161,6 +245,8 @@ def test_mixed_histories_of_forks_checkpoints_and_collection() -> None:
         world = ForkedWorld(seed, checkpoints=True)
         try:
             play(world)
+            if seed % 2:
+                world.lose_copies()
             world.check(f"seed {seed}")
             most = max(most, *map(forked, world.installed))
         finally:

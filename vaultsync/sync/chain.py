@@ -127,6 +127,9 @@ class Chain:
         self.wanted: list[str] = []  # heaps of listed names; equal lengths make their order that of sequence numbers
         self.suspects: list[str] = []  # to be fetched wherever they are: they contradict something
         self.taken: set[str] = set()  # names that may be in both heaps and were handed out
+        self.forked = False  # it is known to have several branches
+        self.looks: set[str] = set()  # fetched only to see whether a checkpoint covers them
+        self.beneath: set[str] | None = None  # listed below the cover and not held; None when no listing says
         self.probe: int | None = None  # nothing beyond is fetched: the roster did not know the chain when last tried
         self.reach = 0  # end of a group that has begun: fetched beyond the window
         self.recent: dict[int, bytes] = {}  # sequence number -> first half of the id, the newest applied

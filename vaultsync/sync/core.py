@@ -54,8 +54,8 @@ from vaultsync.errors import (
     UsageError,
 )
 from vaultsync.limits import FETCH_BATCH, MAX_GROUP_ENVELOPES
+from vaultsync.sync import beneath, names
 from vaultsync.sync import events as ev
-from vaultsync.sync import names
 from vaultsync.sync.chain import Cause, Chain, Claims, Record, State, seq_of, short_of
 from vaultsync.sync.ledger import Ledger
 from vaultsync.sync.ready import held_before, ready_units
@@ -199,18 +199,39 @@ class Core(Ledger):
             chain.cursor = (seq_of(unit.names[-1]), chain.records[unit.names[-1]].contents.env_id)
         fetch = self._next_fetches(busy)
         if not units and not fetch and not self._fetching:
+            self._walk_back(busy)
+            fetch = self._next_fetches([self._chains[key] for key in sorted(self._busy)])
+        if not units and not fetch and not self._fetching:
             units = self._known_beside(busy)
             if not units:
                 self._find_broken(busy)
+        if not (units or fetch or self._fetching) and not any(chain.at for chain in busy):
+            for chain in self._chains.values():
+                beneath.forget(chain)  # nobody waits for what lies there: nothing of a listing is kept
         put = [name for name, handed in self._outbox.items() if not handed]
         self._outbox.update(dict.fromkeys(put, True))
         return self._hand_out(tuple(fetch), tuple(units), tuple(put))
 
+    def _walk_back(self, busy: list[Chain]) -> None:
+        """At the end of a pass: what others follow or were built on may lie below a checkpoint's cover."""
+        for chain in busy:
+            for record in [one for records in chain.at.values() for one in records if one.state is State.OPENED]:
+                if not chain.forked and beneath.branches_off(chain, record):
+                    self._fork(chain)
+                for key, (seq, env_id) in record.contents.frontier.items() if record.missing else ():
+                    other = self._chain(key)
+                    if (name := beneath.named_beneath(other, seq, env_id)) is not None:
+                        other.looks.add(name)
+                        other.suspects = sorted({*other.suspects, name})
+                        self._busy.add(key)
+
     def _known_beside(self, busy: list[Chain]) -> list[ev.Unit]:
-        """At the end of a pass: what lies on a branch whose beginning was collected, and is in the document."""
+        """At the end of a pass: what lies on a branch whose beginning was collected. What it needs is in the document:
+        itself, as it came with a checkpoint, or everything that it builds on."""
         for chain in busy:
             for record in [one for records in chain.at.values() for one in records]:
-                if record.state is State.OPENED and record.contents.known and not held_before(chain, record):
+                known = record.state is State.OPENED and record.contents.known and not held_before(chain, record)
+                if known or beneath.follows_collected(chain, record):
                     record.side, record.opened = True, replace(record.contents, follows=True)
         units, _ = ready_units(busy, self._applying, self._awaited)
         for unit in units:
@@ -298,8 +319,10 @@ class Core(Ledger):
             del self._outbox[name]
             self._confirmed.append(name)
             chain.follow(name)
+        beneath.forget(chain)
         if chain.agrees(old, self._healing | self._fresh):
             self._fresh.difference_update(old)
+            chain.beneath = set()
         else:
             chain.unexplained = (old, chain.tip.seq)
             self._compare.append(chain.key)
@@ -320,8 +343,9 @@ class Core(Ledger):
         lost = sorted(held - listed - late)
         self._fresh -= listed | late  # a listing may be late once
         foreign = {name for name in listed - stored if names.parse_envelope(name) is not None and seq_of(name)}
-        filled = Counter(map(seq_of, stored | foreign))  # what a checkpoint covers is looked at only beside a rival
-        foreign = {name for name in foreign if low <= name or event.forked or filled[seq_of(name)] > 1}
+        filled = Counter(map(seq_of, stored | foreign))
+        below = {name for name in foreign if name < low}
+        foreign = foreign - below | beneath.to_open(chain, event, below, filled, self._quarantined)
         chain.suspects += sorted(foreign - chain.records.keys() - self._quarantined.keys())
         chain.suspects.sort()
         self._heal += lost
@@ -354,9 +378,14 @@ class Core(Ledger):
             if chain.recent.get(record.seq) == event.env_id[:16]:
                 self._move(record, Cause.COMMITTED)  # applied by another way meanwhile
                 return
+            if record.name in chain.looks and not chain.forked and (event.known or not event.hashes):
+                self._move(record, Cause.COMMITTED)  # long applied, with a checkpoint
+                self._covered.append(record.name)
+                return
             self._find(FindingKind.EQUIVOCATION, chain, record.seq, record.name)
             record.side = True
             self._open(record, event)
+            self._fork(chain)
             return
         rivals = chain.genuine.setdefault(record.seq, set())
         rivals.add(record.name)
@@ -372,6 +401,14 @@ class Core(Ledger):
         self._open(record, event)
         if chain.key == self._own:
             self._find(FindingKind.OWN_CHAIN_AHEAD, chain, record.seq, record.name)
+
+    def _fork(self, chain: Chain) -> None:
+        """The chain has several branches: whatever is listed below the cover may be of any of them."""
+        chain.forked = True
+        chain.looks.clear()
+        there = (chain.beneath or set()) - chain.records.keys() - self._quarantined.keys()
+        chain.suspects = sorted({*chain.suspects, *there})
+        self._busy.add(chain.key)
 
     def _open(self, record: Record, event: ev.Opened) -> None:
         self._move(record, Cause.OPENED)
@@ -469,6 +506,7 @@ class Core(Ledger):
         chain.suspects.clear()  # some of them may be what was applied
         chain.claims = {seq: said for seq, said in chain.claims.items() if seq > tip.seq}
         chain.explained, chain.unexplained = None, None  # the next listing is compared with the store
+        beneath.forget(chain)
         self._busy.add(chain.key)
 
     def _put(self, event: ev.Put) -> None:

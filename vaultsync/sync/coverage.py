@@ -115,14 +115,17 @@ def situation(
 
 # ---- collecting -----------------------------------------------------------------------------------------------------
 def superseded(
-    known: Sequence[Known], holds: Callable[[Known, Known], bool] = lambda one, other: one.covers(other.frontier)
+    known: Sequence[Known],
+    holds: Callable[[Known, Known], bool] = lambda one, other: one.covers(other.frontier),
+    absent: Sequence[Known] = (),
 ) -> list[Known]:
     """Those that two others, each verified later or holding more, hold everything of: nobody needs them any more.
 
-    ``holds``: whether one checkpoint holds everything of another.
+    ``holds``: whether one checkpoint holds everything of another. ``absent``: more that may go, and that count for
+    nothing, as the remote does not list them (any more).
     """
     gone: list[Known] = []
-    for one in sorted(known, key=_weight):
+    for one in sorted([*known, *absent], key=_weight):
         heavier = (other for other in known if other not in gone and _weight(other) > _weight(one))
         if sum(holds(other, one) for other in heavier) >= 2:
             gone.append(one)

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -79,13 +79,15 @@ class Holds:
     """The answer to ``Decision.compare``: every envelope of the chain that the local store holds above the floor.
 
     ``undelivered`` are those of them that this remote was never known to hold; ``forked`` says that the chain is known
-    to have several branches, so that a number below the floor does not say that its envelope is covered.
+    to have several branches, so that a number below the floor does not say that its envelope is covered; ``looked``
+    are names below the floor that were opened for that before, and are covered.
     """
 
     chain: bytes
     names: Iterable[str]
     undelivered: Iterable[str] = ()
     forked: bool = False
+    looked: Collection[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +245,8 @@ class Decision:
     ``fetch``: get, verify and open these. ``apply``: apply these in this order, stopping at the first that fails.
     ``put``: own envelopes this remote lacks, in order. ``heal``: envelopes it lost or never had, put back from the
     local store. ``compare``: answer with ``Holds``. ``confirmed``: the listing shows these, so mark them delivered.
-    ``quarantine`` / ``release``: set aside; no longer set aside. ``findings``: new ones.
+    ``quarantine`` / ``release``: set aside; no longer set aside. ``findings``: new ones. ``covered``: lie below a
+    checkpoint's cover, were opened, and hold nothing else than it: remember them for ``Holds``.
     """
 
     fetch: tuple[str, ...] = ()
@@ -255,6 +258,7 @@ class Decision:
     quarantine: tuple[Quarantined, ...] = ()
     release: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
+    covered: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         """Whether there is anything to do; when not, this pass is over."""

@@ -57,6 +57,7 @@ class Ledger:
         self._set_aside: list[ev.Quarantined] = []
         self._release: list[str] = []
         self._findings: list[Finding] = []
+        self._covered: list[str] = []
 
     def _chain(self, key: bytes) -> Chain:
         if key not in self._chains:
@@ -146,7 +147,16 @@ class Ledger:
             tuple(self._set_aside),
             tuple(self._release),
             tuple(self._findings),
+            tuple(self._covered),
         )
-        for collected in (self._heal, self._compare, self._confirmed, self._set_aside, self._release, self._findings):
+        for collected in (
+            self._heal,
+            self._compare,
+            self._confirmed,
+            self._set_aside,
+            self._release,
+            self._findings,
+            self._covered,
+        ):
             collected.clear()
         return decision

@@ -65,7 +65,8 @@ class Collector:
                 budget -= self._envelopes(chain, listed, ripe, known, budget, stop)
             lines = Lines(self._ledger, self._vault)
             whole = {one.env_id: one for one in known_checkpoints(self._ledger)}
-            for one in superseded([whole.get(one.env_id, one) for one in ripe], lines.holds):
+            absent = [one for one in whole.values() if checkpoints.isdisjoint(one.parts)]  # another device was faster
+            for one in superseded([whole.get(one.env_id, one) for one in ripe], lines.holds, absent):
                 if budget > 0:
                     budget -= self._checkpoint(one, checkpoints, stop)
         except RemoteUnavailable:
@@ -117,12 +118,13 @@ class Collector:
                     writing.drop_envelope(name)
 
     def _checkpoint(self, one: Known, checkpoints: set[str], stop: threading.Event | None) -> int:
-        if not all(self._delete(name, stop) for name in one.parts):
+        there = checkpoints.intersection(one.parts)
+        if not all(self._delete(name, stop) for name in sorted(there)):
             return 0  # told to stop
         checkpoints.difference_update(one.parts)
         with self._ledger.noting() as transaction:
             forget(transaction, one)
-        return len(one.parts)
+        return len(there)
 
     def _delete(self, name: str, stop: threading.Event | None) -> bool:
         """``True`` when it need not be kept here either: it went, or this remote keeps everything anyway."""

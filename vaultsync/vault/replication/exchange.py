@@ -42,6 +42,7 @@ from vaultsync.vault.replication.findings import Findings, Witness
 from vaultsync.vault.replication.grafting import SIDE, Grafts, Unsent
 from vaultsync.vault.replication.hearing import note_late
 from vaultsync.vault.replication.incarnation import write_mark
+from vaultsync.vault.replication.looking import looked_at, remember_looks
 from vaultsync.vault.replication.parcels import HEARD, SEALED, Incomplete, Parcel, held_places, open_parcel, pack_own
 from vaultsync.vault.replication.rosters import Rosters
 from vaultsync.vault.replication.standing import Progress
@@ -354,10 +355,13 @@ class Exchange:
             held = reading.names_of(chain, Kind.CHANGES) + reading.names_of(chain, SIDE)
             undelivered = reading.undelivered_names(self.remote_id)
         unsent = [name for name in held if name in undelivered]
-        core.receive(ev.Holds(chain, held, unsent, self._grafts.forked(chain)))
+        core.receive(ev.Holds(chain, held, unsent, self._grafts.forked(chain), looked_at(self._ledger, chain)))
 
     def _note(self, decision: ev.Decision) -> None:
         """Deliveries and quarantines, as decided."""
+        for name in decision.covered:
+            self._parcels.pop(name, None)
+        remember_looks(self._ledger, decision.covered)
         if not (decision.confirmed or decision.quarantine or decision.release):
             return
         with self._ledger.store.write() as writing:
