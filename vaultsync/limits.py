@@ -81,6 +81,17 @@ MAX_STORE_VERSION: Final = 10_000
 """A file version above this is damage, not a file from the future."""
 SNAPSHOT_AFTER_ROWS: Final = 2_000
 """Journal rows after which a new snapshot is written: replaying them costs about as much as loading a small vault."""
+DEFLATE_FROM_BYTES: Final = 2 << 10
+"""A change from this size on is deflated in its row: what an import writes becomes two fifths, a single edit hardly
+anything."""
+MAX_ROW_BYTES: Final = 32 << 20
+"""What a deflated row may become: a change, or a strip of them, and room."""
+STRIP_CHANGES: Final = 1_024
+STRIP_BYTES: Final = 256 << 10
+"""Of changes in one row of own ones that a snapshot holds as well: few rows, and no damaged page takes more than
+this."""
+STRIP_AT_LEAST: Final = 16
+"""Fewer stay as they are."""
 PREPARE_BYTES: Final = 1 << 20
 """Stored bytes of a document that is loaded ahead of the first edit without being asked: about 5,000 entries, a tenth
 of a second in which nothing else runs."""

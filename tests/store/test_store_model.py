@@ -115,6 +115,26 @@ class StoreMachine(RuleBasedStateMachine):
             self.drop_covered()
             self.note(at)
 
+    @rule(at=who, actor=st.sampled_from(OWN), first=st.integers(0, 8), many=st.integers(2, 8), data=blobs)
+    def join_own(self, at: int, actor: bytes, first: int, many: int, data: bytes) -> None:
+        mine = [row for row in self.rows if row.actor == actor and row.position <= self.floor]
+        joined = mine[first : first + many]
+        if len(joined) < 2:
+            return
+        with self.stores[at].write() as writing:
+            writing.join_own(joined, data)
+        one = joined[-1]._replace(sealed=data, holds=sum(row.holds for row in joined))
+        kept = [row for row in self.rows if row not in joined]
+        self.rows = sorted([*kept, one], key=lambda row: row.position)
+        self.note(at)
+
+    @rule(at=who, actor=st.sampled_from(OWN))
+    def join_what_is_needed_one_by_one(self, at: int, actor: bytes) -> None:
+        mine = [row for row in self.rows if row.actor == actor][-2:]
+        if len(mine) == 2 and mine[-1].position > self.floor:
+            with self.stores[at].write() as writing, pytest.raises(ValueError, match="one by one"):
+                writing.join_own(mine, b"joined")
+
     def drop_covered(self) -> None:
         self.rows = [
             row for row in self.rows

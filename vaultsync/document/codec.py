@@ -67,6 +67,7 @@ __all__ = [
     "read_value",
     "value_bytes",
     "value_type",
+    "whole",
 ]
 
 Scalar: TypeAlias = str | int | float | bool | None
@@ -179,7 +180,11 @@ def encode(actor: bytes, seq: int, start_op: int, deps: Sequence[bytes], ops: Se
 
 def frame(contents: bytes) -> tuple[bytes, bytes]:
     """(hash, chunk) of a change with these contents."""
-    body = b"\x01" + to_unsigned(len(contents)) + contents
+    return whole(b"\x01" + to_unsigned(len(contents)) + contents)
+
+
+def whole(body: bytes) -> tuple[bytes, bytes]:
+    """(hash, chunk) of what stands behind the checksum of a chunk."""
     digest = sha256(body).digest()
     return digest, _HEAD + digest[:4] + body
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -220,7 +221,8 @@ class _Examination:
         except DamagedStore:
             return  # reported with its own table
         for tip in tips:
-            there = {row.seq for row in rows if row.actor == tip.actor}
+            held = (range(row.seq - row.holds + 1, row.seq + 1) for row in rows if row.actor == tip.actor)
+            there = set(chain.from_iterable(held))
             gaps = [seq for seq in range(tip.packed + 1, tip.seq + 1) if seq not in there]
             if gaps:
                 self.health.lost.append(

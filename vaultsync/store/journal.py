@@ -1,14 +1,15 @@
 """The journal: every change since the last snapshot, in the order in which this file got to know it.
 
 Positions ascend without gaps above the *floor*, the position of the last confirmed snapshot. Below the floor only own
-rows remain that are not packed into an envelope yet. The last position is also kept in the tally, so a row that
-vanished with a damaged page is noticed, at the end of the journal too, where an edit that was acknowledged would be
-forgotten silently.
+changes remain that are not packed into an envelope yet, and one row may hold many of them: the column ``own`` says how
+many (0: somebody else's change). The last position is also kept in the tally, so a row that vanished with a damaged
+page is noticed, at the end of the journal too, where an edit that was acknowledged would be forgotten silently.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 from vaultsync.errors import AlreadyStored, Compacted, DamagedStore
@@ -92,7 +93,7 @@ class JournalReading(Rows):
         position, actor, seq, hash_, own, sealed, crc = row
         if checksum("journal", position, actor, seq, hash_, own, sealed) != crc:
             raise self._lost_row(position)
-        return JournalRow(position, actor, seq, hash_, sealed, Origin.OWN if own else Origin.FOREIGN)
+        return JournalRow(position, actor, seq, hash_, sealed, Origin.OWN if own else Origin.FOREIGN, own or 1)
 
     def salvage(self, after: int = 0) -> Iterator[JournalRow | LostRow]:
         """Every row that can still be read, one by one past every bad page, and a `LostRow` for each that cannot.
@@ -164,7 +165,8 @@ class JournalReading(Rows):
         return Tip(*row[:-1])
 
     def unpacked(self, actor: bytes) -> Iterator[JournalRow]:
-        """Own rows of one incarnation that are in no envelope yet, by seq; also those below the floor.
+        """Own rows of one incarnation that are in no envelope yet, by seq; also those below the floor. The first may
+        hold changes that are in one.
 
         Raises `DamagedStore` while iterating when one of them is missing.
         """
@@ -175,16 +177,18 @@ class JournalReading(Rows):
         while at < tip.seq:
             rows = self._rows(
                 _DOING,
-                f"{_ROW} WHERE actor = ? AND seq > ? AND own = 1 ORDER BY seq LIMIT {_CHUNK}",
+                f"{_ROW} WHERE actor = ? AND seq > ? AND own > 0 ORDER BY seq LIMIT {_CHUNK}",
                 *(actor, at),
             )
             if not rows:
                 raise self._lost_own(at + 1)
             for row in rows:
-                if row[2] != at + 1:
+                found = self._journal_row(row)
+                before = found.seq - found.holds
+                if before > at or (before < at and at != tip.packed):
                     raise self._lost_own(at + 1)
-                yield self._journal_row(row)
-                at += 1
+                yield found
+                at = found.seq
 
     def _lost_own(self, seq: int) -> DamagedStore:
         return self._damaged(_DOING, f"Change {seq} of this device, which was not sent anywhere yet, is missing.")
@@ -285,8 +289,37 @@ class JournalWriting(JournalReading, Changes):
         self._delete(
             "journal",
             doing,
-            "DELETE FROM journal WHERE actor = ? AND seq <= ? AND own = 1 AND position <= ?",
+            "DELETE FROM journal WHERE actor = ? AND seq <= ? AND own > 0 AND position <= ?",
             *(actor, seq, self._tally.floor),
+        )
+
+    def join_own(self, rows: Sequence[JournalRow], sealed: bytes) -> None:
+        """Put one row in the place of own ones below the floor that follow each other; ``sealed`` holds them all.
+
+        Raises `ValueError` for others, and `DamagedStore` when one of them is gone.
+        """
+        doing = "joining changes that are not sent yet"
+        last = rows[-1]
+        if any(row.origin is not Origin.OWN or row.actor != last.actor for row in rows) or any(
+            after.seq - after.holds != row.seq for row, after in pairwise(rows)
+        ):
+            raise ValueError("these rows do not follow each other")
+        if max(row.position for row in rows) > self._tally.floor:
+            raise ValueError("rows above the floor are needed one by one")
+        holds = sum(row.holds for row in rows)
+        if self._delete(
+            "journal",
+            doing,
+            "DELETE FROM journal WHERE actor = ? AND seq BETWEEN ? AND ? AND own > 0",
+            *(last.actor, rows[0].seq, last.seq),
+        ) != len(rows):
+            raise self._lost_own(rows[0].seq)
+        crc = checksum("journal", last.position, last.actor, last.seq, last.hash, holds, sealed)
+        self._insert(
+            "journal",
+            doing,
+            "INSERT INTO journal (position, actor, seq, hash, own, crc, sealed) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            *(last.position, last.actor, last.seq, last.hash, holds, crc, sealed),
         )
 
     def _compact(self, position: int) -> None:

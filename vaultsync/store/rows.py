@@ -27,7 +27,11 @@ class Origin(StrEnum):
 
 
 class JournalRow(NamedTuple):
-    """One change. ``position`` ascends over the life of the file and is never used twice."""
+    """One change. ``position`` ascends over the life of the file and is never used twice.
+
+    Below the floor a row may hold several own changes that follow each other (`JournalWriting.join_own`): ``holds`` of
+    them, up to ``seq``; position and hash are the last one's.
+    """
 
     position: int
     actor: bytes
@@ -35,6 +39,7 @@ class JournalRow(NamedTuple):
     hash: bytes
     sealed: bytes
     origin: Origin
+    holds: int = 1
 
 
 class NewRow(NamedTuple):

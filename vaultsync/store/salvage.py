@@ -59,7 +59,8 @@ def salvage(path: Path, connect: Connect = connect) -> Salvaged:
             found.actors.append(Tip(*row))
         for row in _checked(database, found, "journal", "position", "position, actor, seq, hash, own, sealed"):
             position, actor, seq, name, own, sealed = row
-            found.journal.append(JournalRow(position, actor, seq, name, sealed, Origin.OWN if own else Origin.FOREIGN))
+            origin = Origin.OWN if own else Origin.FOREIGN
+            found.journal.append(JournalRow(position, actor, seq, name, sealed, origin, own or 1))
         for row in _envelopes(database, found):
             found.envelopes.append(Envelope(row[0], row[1], row[2], row[3], row[4], bool(row[5]), row[6]))
         return found

@@ -238,7 +238,7 @@ def _record_anew(ledger: Ledger, found: Salvaged) -> tuple[int, list[str]]:
     changes = []
     for row in sorted((row for row in found.journal if row.origin is Origin.OWN), key=lambda row: row.position):
         with contextlib.suppress(DamagedStore, MalformedChange):
-            changes.append(ledger.own_change(row).change)
+            changes += [own.change for own in ledger.own_changes(row)]
     engine = ledger.engine
     new = [change for change in changes if not engine.has(change.hash)]
     gone = sum(max(0, tip.seq - engine.last_seq(tip.actor)) for tip in found.actors) - len(new)

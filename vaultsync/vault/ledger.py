@@ -13,7 +13,6 @@ This module knows nothing of schemas, of what entries mean, of devices or of rem
 from __future__ import annotations
 
 import contextlib
-import json
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -36,28 +35,18 @@ from vaultsync.errors import (
     VaultClosed,
 )
 from vaultsync.schema.cells import Raw
-from vaultsync.store import JournalRow, Reading, Reseal, Slot, Snapshot, Store, Writing
+from vaultsync.store import JournalRow, Reading, Slot, Store, Writing
+from vaultsync.vault import folding
 from vaultsync.vault.environment import Environment
+from vaultsync.vault.recording import OwnChange, Recorded, recorded
 from vaultsync.vault.shelf import LEAST_LOG, Base, Shelf, State
 from vaultsync.vault.touches import Touches
-from vaultsync.vault.transaction import (
-    INCARNATION,
-    JOURNAL,
-    STATE,
-    GroupMark,
-    Notes,
-    OwnChange,
-    Transaction,
-    recorded,
-)
+from vaultsync.vault.transaction import INCARNATION, JOURNAL, STATE, Notes, Transaction
 
-__all__ = ["INCARNATION", "JOURNAL", "STATE", "GroupMark", "Ledger", "Notes", "OwnChange", "Touches", "Transaction"]
+__all__ = ["INCARNATION", "JOURNAL", "STATE", "Ledger", "Notes", "Touches", "Transaction"]
 
 T = TypeVar("T")
 
-# What a row is sealed for: the names of the tables as far as the seals are concerned.
-SNAPSHOT = "snapshot"
-INDEX = "index"
 FLAT: Final = tuple(section for section in SECTIONS if section != ENTRIES)
 
 
@@ -203,7 +192,7 @@ class Ledger:
         if held is None:
             return None, 0
         try:
-            return self._opened_snapshot(held), held.position
+            return folding.opened(self.key, held), held.position
         except BadSeal:
             raise DamagedStore(
                 "the snapshot in this vault file does not open under the vault's key",
@@ -212,22 +201,35 @@ class Ledger:
             ) from None
 
     def _chunk(self, row: JournalRow) -> bytes:
-        return self._recorded(row)[0]
+        return self._recorded(row)[0][0]
 
-    def _recorded(self, row: JournalRow) -> tuple[bytes, GroupMark | None]:
-        return recorded(self.key.open(JOURNAL, row.hash, row.sealed))
+    def _recorded(self, row: JournalRow) -> list[Recorded]:
+        found = recorded(self.key.open(JOURNAL, row.hash, row.sealed))
+        if len(found) != row.holds:
+            raise BadSeal("a row of the journal holds more or less than it says")
+        return found
 
-    def own_change(self, row: JournalRow, looks: Looks | None = None) -> OwnChange:
-        """A row of this device's own, opened; ``looks``: what is kept from one to the next. Raises `DamagedStore`."""
+    def own_changes(self, row: JournalRow, looks: Looks | None = None) -> list[OwnChange]:
+        """What a row of this device's own holds, opened; ``looks``: what is kept from one to the next. Raises
+        `DamagedStore`."""
         try:
-            chunk, group = self._recorded(row)
+            return [OwnChange(decode_own(chunk, looks), group) for chunk, group in self._recorded(row)]
         except BadSeal:
+            first = row.seq - row.holds + 1
             raise DamagedStore(
                 "a change of this device that was not sent yet cannot be read",
-                lost=(f"change {row.seq} of this device",),
+                lost=(f"changes {first} to {row.seq} of this device",),
                 whole=("everything that was synced",),
             ) from None
-        return OwnChange(decode_own(chunk, looks), group)
+
+    def unpacked(self, reading: Reading, actor: bytes) -> Iterator[OwnChange]:
+        """Own changes of one incarnation that are in no envelope yet, in their order. Raises `DamagedStore`."""
+        looks: Looks = {}
+        for row in reading.unpacked(actor):
+            tip = reading.own_tip(actor) if row.holds > 1 else None  # the first of them may be in one
+            for own in self.own_changes(row, looks):
+                if tip is None or own.change.seq > tip.packed:
+                    yield own
 
     # ---- seeing and writing -----------------------------------------------------------------------------------
     def refresh(self) -> None:
@@ -438,7 +440,7 @@ class Ledger:
                     self._check_key(writing)
                     self._catch_up(writing)
                     self.shelf.clear(writing)  # it is made anew sooner than it is sealed anew
-                    writing.reseal(resealing(old, key))
+                    writing.reseal(folding.resealing(old, key))
                     writing.replace_slots(slots)
             except CommitUnknown:
                 self.shelf.leave()
@@ -541,22 +543,17 @@ class Ledger:
                 return False
             with self.write() as transaction:
                 data, heads = transaction.engine.save(), transaction.engine.heads
-                generation = self._put_snapshot(transaction.store, data)
+                generation = folding.put(self.key, self.entropy, transaction.store, data)
             with self.store.write() as writing:
-                return self._confirm(writing, generation, heads)
+                done = folding.confirm(self.key, writing, generation, heads)
+            if done:
+                self.store.trim()
+            return done
 
     def fold(self, writing: Writing, engine: Engine) -> bool:
         """Put a snapshot of that document in the place of the whole journal, inside the caller's transaction."""
-        return self._confirm(writing, self._put_snapshot(writing, engine.save()), engine.heads)
-
-    def _confirm(self, writing: Writing, generation: int, heads: Sequence[bytes]) -> bool:
-        held = writing.snapshot(generation)
-        if held is None:
-            return False
-        if not Engine.verify_snapshot(self._opened_snapshot(held), heads):
-            writing.drop_snapshot(generation)  # the changes stay the truth
-            return False
-        return writing.confirm_snapshot(generation)
+        generation = folding.put(self.key, self.entropy, writing, engine.save())
+        return folding.confirm(self.key, writing, generation, engine.heads)
 
     @contextmanager
     def take_over(self, merged: Engine, data: bytes, *, of: tuple[bytes, ...] | None = None) -> Iterator[Transaction]:
@@ -574,8 +571,8 @@ class Ledger:
                     if missing := tuple(h for h in self.engine.heads if h not in known and not merged.has(h)):
                         raise MissingDependencies(missing)
                     name = self.entropy(16).hex()
-                    generation = writing.take_over_snapshot(*self._sealed_snapshot(name, data))
-                    if (held := writing.snapshot(generation)) is None or self._opened_snapshot(held) != data:
+                    generation = writing.take_over_snapshot(*folding.sealed(self.key, name, data))
+                    if (held := writing.snapshot(generation)) is None or folding.opened(self.key, held) != data:
                         raise StoreFailed(f"{self.store.path.name}: what was stored cannot be read back")
                     writing.confirm_snapshot(generation)
                     self.shelf.clear(writing)
@@ -589,21 +586,6 @@ class Ledger:
             self.actor = transaction.actor
             self._touches = Touches(everything=True)
 
-    def _sealed_snapshot(self, name: str, data: bytes) -> tuple[bytes, Iterator[bytes]]:
-        """The index and the segments of a snapshot, sealed."""
-        size = limits.SEGMENT_BYTES
-        pieces = (data[start : start + size] for start in range(0, len(data), size))
-        sealed = (self.key.seal(SNAPSHOT, f"{name}/{number}", piece) for number, piece in enumerate(pieces))
-        return self.key.seal(SNAPSHOT, INDEX, json.dumps({"id": name}).encode()), sealed
-
-    def _opened_snapshot(self, held: Snapshot) -> bytes:
-        """Raises `BadSeal`, and `DamagedStore` for a segment that is not there."""
-        name = json.loads(self.key.open(SNAPSHOT, INDEX, held.index))["id"]
-        return b"".join(self.key.open(SNAPSHOT, f"{name}/{n}", sealed) for n, sealed in enumerate(held.segments()))
-
-    def _put_snapshot(self, writing: Writing, data: bytes) -> int:
-        return writing.put_snapshot(writing.position(), *self._sealed_snapshot(self.entropy(16).hex(), data))
-
     def close(self) -> None:
         """Let go of the document and the file."""
         with self.lock:
@@ -611,28 +593,3 @@ class Ledger:
                 self._engine.close()
                 self._engine = None
             self.store.close()
-
-
-def resealing(old: LocalKey, new: LocalKey) -> Reseal:
-    """How each sealed row gets from one key to the other. Raises `DamagedStore` for what does not open."""
-
-    def move(table: str, name: str | bytes, sealed: bytes) -> bytes:
-        try:
-            return new.seal(table, name, old.open(table, name, sealed))
-        except BadSeal:
-            raise DamagedStore(
-                "something in this vault file cannot be read: examine it, and change the password when it is whole",
-                lost=("what that row held",),
-                whole=("everything else: nothing was changed",),
-            ) from None
-
-    def segment(index: bytes, number: int, sealed: bytes) -> bytes:
-        name = json.loads(old.open(SNAPSHOT, INDEX, index))["id"]
-        return move(SNAPSHOT, f"{name}/{number}", sealed)
-
-    return Reseal(
-        journal=lambda row: move(JOURNAL, row.hash, row.sealed),
-        head=lambda sealed: move(SNAPSHOT, INDEX, sealed),
-        segment=segment,
-        state=lambda name, sealed: move(STATE, name, sealed),
-    )

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from vaultsync.crypto.rows import LocalKey
 from vaultsync.document.changes import Change
@@ -13,9 +12,10 @@ from vaultsync.document.layout import ENTRIES
 from vaultsync.errors import EngineFailure
 from vaultsync.schema.cells import Raw
 from vaultsync.store import NewRow, Origin, Writing
+from vaultsync.vault.recording import GroupMark, record
 from vaultsync.vault.touches import Touches
 
-__all__ = ["INCARNATION", "GroupMark", "Notes", "OwnChange", "Transaction", "recorded"]
+__all__ = ["INCARNATION", "JOURNAL", "STATE", "Notes", "Transaction"]
 
 # What a row is sealed for: the names of the tables as far as the seals are concerned.
 JOURNAL = "journal"
@@ -23,33 +23,6 @@ STATE = "state"
 
 INCARNATION = "incarnation"
 """State: the actor under which this device writes now (16 bytes). Any process of the device may begin another."""
-
-
-class GroupMark(NamedTuple):
-    """The place of a change in a batch that took several: id (16 bytes), number from 0, how many."""
-
-    id: bytes
-    number: int
-    of: int
-
-
-class OwnChange(NamedTuple):
-    """A change of this device as it was recorded, with its place in a batch."""
-
-    change: Change
-    group: GroupMark | None
-
-
-_GROUPED = struct.Struct(">1s16sII")
-_MARK = b"G"  # no change begins with it
-
-
-def recorded(data: bytes) -> tuple[bytes, GroupMark | None]:
-    """A journal row's contents: the change, and its place in a batch."""
-    if data[:1] != _MARK:
-        return data, None
-    _, group, index, count = _GROUPED.unpack_from(data)
-    return data[_GROUPED.size :], GroupMark(group, index, count)
 
 
 class Keeper(Protocol):
@@ -145,8 +118,8 @@ class Transaction(Notes):
         self.changes += changes  # before any of them is stored: the document has moved on, whatever the disk says
         seal, rows = self._ledger.key.seal, []
         for index, change in enumerate(changes):
-            mark = b"" if group is None else _GROUPED.pack(_MARK, group, index, len(changes))
-            sealed = seal(JOURNAL, change.hash, mark + change.chunk)
+            mark = None if group is None else GroupMark(group, index, len(changes))
+            sealed = seal(JOURNAL, change.hash, record(change.chunk, mark))
             rows.append(NewRow(change.actor, change.seq, change.hash, sealed))
         if rows:
             self.store.append_all(rows, origin)

@@ -17,14 +17,15 @@ from vaultsync.crypto import envelope
 from vaultsync.crypto.body import Body
 from vaultsync.crypto.keys import EpochKey
 from vaultsync.crypto.revocation import Statement, check_epoch
-from vaultsync.document.changes import Change, Looks, pack, unpack_changes
+from vaultsync.document.changes import Change, pack, unpack_changes
 from vaultsync.errors import MalformedEnvelope, UnknownChain
 from vaultsync.store import Reading
 from vaultsync.sync import names
 from vaultsync.sync.events import NO_ENVELOPE, Group, Tip
 from vaultsync.vault.environment import Environment
 from vaultsync.vault.identity import Identity
-from vaultsync.vault.ledger import GroupMark, Ledger, OwnChange
+from vaultsync.vault.ledger import Ledger
+from vaultsync.vault.recording import GroupMark, OwnChange
 from vaultsync.vault.replication.waiting import own_tips
 
 __all__ = ["HEARD", "SEALED", "Incomplete", "Parcel", "held_places", "known_tips", "open_parcel", "pack_own", "tips"]
@@ -135,8 +136,7 @@ def _pack_chain(
     ledger: Ledger, identity: Identity, epoch: EpochKey | None, chain: bytes, environment: Environment
 ) -> list[tuple[str, bytes]]:
     with ledger.store.read() as reading:
-        looks: Looks = {}
-        waiting = [ledger.own_change(row, looks) for row in reading.unpacked(chain)]
+        waiting = list(ledger.unpacked(reading, chain))
         if not waiting:
             return []
         stated = _stated(ledger.unseal_state(STATED + chain.hex(), reading.state(STATED + chain.hex())))

@@ -275,10 +275,11 @@ class Taker:
         found: dict[bytes, int] = {}
         with self._ledger.store.read() as reading:
             for tip in reading.own_tips():
-                for row in reading.unpacked(tip.actor):
-                    if loaded.has(row.hash) or row.hash in apart:
-                        found[tip.actor] = row.seq
-                    elif any(seq >= row.seq for seq, chain in places if chain == tip.actor):
+                for own in self._ledger.unpacked(reading, tip.actor):
+                    hash, number = own.change.hash, own.change.seq
+                    if loaded.has(hash) or hash in apart:
+                        found[tip.actor] = number
+                    elif any(seq >= number for seq, chain in places if chain == tip.actor):
                         raise NotYet("the checkpoint holds others in the place of changes that are not sent yet")
         return found
 
