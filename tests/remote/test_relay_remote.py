@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import itertools
 import ssl
@@ -296,6 +297,47 @@ def test_closing_ends_a_wait_and_shutting_down_keeps_nobody_waiting(tmp_path: Pa
         any(remote.wait("a", 5.0, wake) for _ in itertools.repeat(None))
 
 
+def certified(authority: Any, folder: Path) -> dict[str, Any]:
+    """Settings of a relay with a certificate of this authority."""
+    made = authority.issue_cert("localhost", "127.0.0.1")
+    made.private_key_pem.write_to_path(str(folder / "key.pem"))
+    for blob in made.cert_chain_pems:
+        blob.write_to_path(str(folder / "cert.pem"), append=True)
+    return {"certificate": str(folder / "cert.pem"), "key": str(folder / "key.pem")}
+
+
+def waiting_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "vaultsync-news"]
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_closing_cuts_a_request_that_waits(
+    tmp_path: Path, device: Device, monkeypatch: pytest.MonkeyPatch, secure: bool
+) -> None:
+    """Else its thread and its place among those who wait would last until the relay answers: close to a minute."""
+    config = RelayConfig(database=str(tmp_path / "relay.db"), port=0, **PATIENT)
+    if secure:
+        trust = pytest.importorskip("trustme", reason="trustme is not installed")
+        authority = trust.CA()
+        authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+        config = dataclasses.replace(config, **certified(authority, tmp_path))
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    with running(config) as server:
+        remote = RelayRemote(server.address, signer=device, create=True)
+        wake = threading.Event()
+        assert remote.wait("a", 5.0, wake)
+        assert not remote.wait("a", 0.3, wake)
+        assert waiting_threads()
+        started = time.monotonic()
+        remote.close()
+        for thread in waiting_threads():
+            thread.join(10)
+        assert time.monotonic() - started < 2
+        assert not waiting_threads()
+        with pytest.raises(RemoteUnavailable):
+            remote.get("a/1")
+
+
 # ---- faults -----------------------------------------------------------------------------------------------------
 
 CALLS: dict[str, Callable[[Remote], object]] = {
@@ -456,16 +498,7 @@ def test_captured_requests_cannot_be_repeated(relay: RelayServer, device: Device
 def test_tls_with_a_certificate_that_nobody_signed(tmp_path: Path, device: Device) -> None:
     trust = pytest.importorskip("trustme", reason="trustme is not installed")
     authority = trust.CA()
-    made = authority.issue_cert("localhost", "127.0.0.1")
-    made.private_key_pem.write_to_path(str(tmp_path / "key.pem"))
-    for blob in made.cert_chain_pems:
-        blob.write_to_path(str(tmp_path / "cert.pem"), append=True)
-    config = RelayConfig(
-        database=str(tmp_path / "relay.db"),
-        port=0,
-        certificate=str(tmp_path / "cert.pem"),
-        key=str(tmp_path / "key.pem"),
-    )
+    config = RelayConfig(database=str(tmp_path / "relay.db"), port=0, **certified(authority, tmp_path))
     with running(config) as server:
         assert server.address.startswith("https://")
         with pytest.raises(RemoteRefused, match="certificate"):

@@ -7,14 +7,15 @@ for or accepted (a bomb), and no message repeats an address or what a server wro
 from __future__ import annotations
 
 import random
+import socket
 import ssl
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from vaultsync.errors import ExtraMissing, RemoteError, RemoteRefused, RemoteUnavailable
 
@@ -62,6 +63,32 @@ class Answer:
     too_large: bool = False
 
 
+class _Wires:
+    """The connections of a client. Closing one does not wake a thread that reads from it; shutting its socket does."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._streams: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._cut = False
+
+    def trace(self, event: str, info: Mapping[str, Any]) -> None:
+        """What httpcore tells of a request under way, for its ``trace`` extension."""
+        if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
+            with self._lock:
+                self._streams.add(info["return_value"])
+            if self._cut:
+                self.cut()
+
+    def cut(self) -> None:
+        """Whoever waits for an answer gets an error at once."""
+        self._cut = True
+        with self._lock:
+            streams = list(self._streams)
+        for stream in streams:
+            with suppress(OSError):
+                stream.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
+
+
 class Web:
     """One client; thread-safe. ``doing`` in messages says what was tried; ``whom`` what kind of server it is."""
 
@@ -88,6 +115,7 @@ class Web:
             grace,
         )
         self._closed = threading.Event()
+        self._wires = _Wires()
         self._jitter = random.Random()  # spreads retries; decides nothing
         self._client = httpx.Client(
             auth=auth() if auth else None,
@@ -101,6 +129,7 @@ class Web:
     def close(self) -> None:
         """Cuts what is under way. Closing twice is harmless."""
         self._closed.set()
+        self._wires.cut()
         self._client.close()
 
     def send(self, request: Request, doing: str) -> Answer:
@@ -131,7 +160,11 @@ class Web:
         with self._translated(doing):
             timeout = self._httpx.Timeout(request.patience, connect=CONNECT_SECONDS, write=READ_SECONDS)
             made = self._client.build_request(
-                request.method, request.url, headers=dict(request.headers()), content=request.content, timeout=timeout
+                *(request.method, request.url),
+                headers=dict(request.headers()),
+                content=request.content,
+                timeout=timeout,
+                extensions={"trace": self._wires.trace},
             )
             started = self._clock()
             answer = self._client.send(made, stream=True)

@@ -42,6 +42,8 @@ _LEFT_OVER: Final = re.compile(re.escape(_TEMP) + r"[0-9a-f]{16}\.tmp$")
 _PATIENCE: Final = 20
 _PAUSE: Final = 0.1
 """Looks, and seconds between them, at an object that somebody else seems to be putting without MOVE."""
+_TURNS: Final = 3
+"""How often that is waited for; in between it is finished from here."""
 _STALE_SECONDS: Final = 24 * 3600.0
 _SLASH: Final = "="  # stands for "/" in a hint's flat name; no object's name holds one
 _PROPFIND: Final = (
@@ -176,17 +178,21 @@ class DavRemote:
     def _completed(self, name: str, data: bytes, doing: str) -> None:
         """What is there may be the beginning of the same bytes: somebody is putting them, or died doing so. Waited for,
         and in the end finished: writing the same bytes over their beginning harms nobody."""
-        for _ in range(_PATIENCE):
-            there = self._read(name, doing)
-            if there is None or there == data or not _begins(there, data):
-                break
-            time.sleep(_PAUSE)
-        else:
-            self._upload(name, data, doing)
-        self._settled(name, data, doing)
+        for turn in range(_TURNS):
+            for _ in range(_PATIENCE):
+                there = self._read(name, doing)
+                if there is None or there == data or not _begins(there, data):
+                    return self._settle(name, there, data)
+                time.sleep(_PAUSE)
+            if turn < _TURNS - 1:  # others may finish it at the same time: theirs begins anew, too
+                self._upload(name, data, doing)
+        raise RemoteUnavailable(f"{name} on {_WHOM} is being written again and again; try again")
 
     def _settled(self, name: str, data: bytes, doing: str) -> None:
-        there = self._read(name, doing)
+        self._settle(name, self._read(name, doing), data)
+
+    def _settle(self, name: str, there: bytes | None, data: bytes) -> None:
+        """Whether ``there`` is what it should be. Raises ``RemoteUnavailable`` and ``RemoteRefused``."""
         if there is None:
             raise RemoteUnavailable(f"{name} comes and goes on {_WHOM}; try again")
         if there != data:

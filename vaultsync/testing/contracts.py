@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -36,14 +37,18 @@ class RemoteContract:
         raise NotImplementedError
 
     @pytest.fixture
-    def remote(self, tmp_path: Path) -> Remote:
+    def remote(self, tmp_path: Path) -> Iterator[Remote]:
         """One connection."""
-        return self.connect(tmp_path)
+        remote = self.connect(tmp_path)
+        yield remote
+        remote.close()
 
     @pytest.fixture
-    def other(self, tmp_path: Path, remote: Remote) -> Remote:
+    def other(self, tmp_path: Path, remote: Remote) -> Iterator[Remote]:
         """Another connection to the same objects."""
-        return self.connect(tmp_path)
+        other = self.connect(tmp_path)
+        yield other
+        other.close()
 
     def test_it_is_a_remote(self, remote: Remote) -> None:
         """All methods of the port are there."""
