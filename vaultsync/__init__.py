@@ -84,6 +84,7 @@ if TYPE_CHECKING:
     from vaultsync.vault import aio
     from vaultsync.vault.desk import Quota
     from vaultsync.vault.events import Event, EventKind
+    from vaultsync.vault.exporting import ExportReport
     from vaultsync.vault.healing import Healed
     from vaultsync.vault.keyring import keyring_key
     from vaultsync.vault.membership.devices import DeviceInfo
@@ -112,6 +113,7 @@ _HOMES = {
     "vaultsync.schema.types": ("EntryType", "Field", "Schema"),
     "vaultsync.vault.healing": ("Healed",),
     "vaultsync.vault.events": ("Event", "EventKind"),
+    "vaultsync.vault.exporting": ("ExportReport",),
     "vaultsync.schema.kinds": (
         "FileRef",
         "file",
@@ -178,6 +180,7 @@ __all__ = [
     "Event",
     "EventKind",
     "ExportFirst",
+    "ExportReport",
     "Exposure",
     "ExtraMissing",
     "Field",

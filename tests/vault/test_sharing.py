@@ -192,7 +192,7 @@ def test_an_export_lacks_nothing(tmp_path: Path) -> None:
     sync(laptop, old)
     for number, vault in enumerate((laptop, old)):
         path = tmp_path / f"{number}.json"
-        assert vault.export(path) == 4
+        assert vault.export(path).entries == 4
         if hasattr(path.stat(), "st_mode"):
             assert path.stat().st_mode & 0o077 == 0
         text = path.read_text(encoding="utf-8")

@@ -112,7 +112,7 @@ def test_reading_never_loads_the_document(path: Path, tmp_path: Path) -> None:
         vault.quota = Quota(max_entries=200)
         assert [device.name for device in vault.devices] == ["This device"]
         assert not vault.upgrade_plan()
-        assert vault.export(tmp_path / "out.json") == 151
+        assert vault.export(tmp_path / "out.json").entries == 151
         assert vault.status.remote is None
         assert vault.drift == ()
         with pytest.raises(EntryNotFound):

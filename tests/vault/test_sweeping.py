@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+import vaultsync as vs
 from tests.vault.test_checkpoints import DAY, World
 from vaultsync import limits
-from vaultsync.errors import ObjectMissing, VaultExists
+from vaultsync.errors import ObjectMissing, RemoteUnavailable, VaultExists
+from vaultsync.schema.kinds import FileRef, file
 from vaultsync.sync import names
-from vaultsync.testing import memory_vault
+from vaultsync.testing import MemoryRemote, memory_vault
 from vaultsync.vault.vault import Vault
 
 
@@ -161,6 +163,62 @@ def test_an_export_takes_attachments_along_and_says_which_is_which(tmp_path: Pat
         assert place.read_bytes() == title.encode() * 3
         assert place.stat().st_mode & 0o777 == 0o600
     assert found["a"]["file"].endswith("/scan.pdf")
+
+
+LATER = vs.Schema(
+    "later",
+    version=2,
+    platform="linux",
+    types=[
+        vs.EntryType("login", fields=[vs.Field("title", vs.text), vs.Field("scan", vs.file, since=2)]),
+        vs.EntryType(
+            "document", since=2, fields=[vs.Field("body", vs.text, since=2), vs.Field("page", vs.file, since=2)]
+        ),
+    ],
+)
+
+
+def test_an_export_takes_along_what_this_version_does_not_show(tmp_path: Path) -> None:
+    """Entries of a type that it does not know, known ones with a field that it does not know, and such in the trash."""
+    new = memory_vault(LATER, remote=MemoryRemote(), device="Laptop")
+    reference = FileRef("ab" * 32, "no file", 1, "cd" * 32, "ef" * 32)
+    made = {
+        "hidden": new.attach(new.add("document", body=file.encode(reference)), "../../page:1", b"hidden", field="page"),
+        "flagged": new.attach(new.add("login", title="flagged"), "scan.pdf", b"flagged"),
+        "trashed": new.attach(new.add("document", body="x"), "page", b"trashed"),
+        "trashed too": new.attach(new.add("login", title="x"), "page", b"trashed too"),
+    }
+    new.delete(made["trashed"].id)
+    new.delete(made["trashed too"].id)
+    new.sync()
+    old = memory_vault(LATER.at(1), joins=new, device="Phone")
+    assert [entry.id for entry in old.view().hidden] == [made["hidden"].id]
+    report = old.export(tmp_path / "out.json", attachments=tmp_path / "files")
+    assert (report.entries, report.files, report.unshown, report.missing) == (4, 4, 4, 1)
+    assert "4 files" in str(report)
+    assert "1 file;" in str(report)
+    rows = {row["id"]: row for row in json.loads((tmp_path / "out.json").read_text())["entries"]}
+    for contents, entry in made.items():
+        (name,) = rows[entry.id]["files"].values()
+        place = (tmp_path / "files" / name).resolve()
+        assert place.is_relative_to((tmp_path / "files" / entry.id).resolve())
+        assert place.read_bytes() == contents.encode()
+        assert place.stat().st_mode & 0o777 == 0o600
+    assert new.export(tmp_path / "new.json", attachments=tmp_path / "new").unshown == 0
+    old.close()
+    new.close()
+
+
+def test_a_file_that_is_not_shown_and_cannot_be_fetched_now_ends_the_export(tmp_path: Path) -> None:
+    remote = MemoryRemote()
+    new = memory_vault(LATER, remote=remote, device="Laptop")
+    new.attach(new.add("document", body="x"), "page", b"contents")
+    new.sync()
+    old = memory_vault(LATER.at(1), joins=new, device="Phone")
+    remote.present = False
+    with pytest.raises(RemoteUnavailable):
+        old.export(tmp_path / "out.json", attachments=tmp_path / "files")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_export_that_lacks_an_attachment_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -78,11 +79,11 @@ def export(
     """
     with session.opened() as vault:
         with working("Exporting"):
-            count = vault.export(file or "", attachments=attachments)
+            report = vault.export(file or "", attachments=attachments)
         if json:
-            print_json({"path": str(Path(file or "").absolute()), "entries": count})
+            print_json({"path": str(Path(file or "").absolute()), **asdict(report)})
             return
-        say(f"{count:,} entries written to {file}{f', attached files to {attachments}' if attachments else ''}.")
+        say(f"{file}{f' and {attachments}' if attachments else ''}: {report}")
         note("It holds every secret in the clear, and only you may read it: keep it safe, or delete it soon.")
 
 

@@ -6,25 +6,53 @@ trash) is written as it is stored, so that a file made on an old device lacks no
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
+from functools import partial
 from typing import Any, Final
 
-from vaultsync.errors import StoreFailed, VaultExists
+from vaultsync.errors import ObjectMissing, Refused, StoreFailed, VaultExists
 from vaultsync.schema.cells import owner
 from vaultsync.schema.kinds import FileRef
 from vaultsync.schema.types import Schema
+from vaultsync.vault.exported_files import Folder, unshown_files
 from vaultsync.view.entry import Entry, Status
 from vaultsync.view.picture import View
+from vaultsync.view.words import count
 
-__all__ = ["EXPORT_VERSION", "export", "exported", "write_export"]
+__all__ = ["EXPORT_VERSION", "ExportReport", "export", "exported", "write_export"]
 
 EXPORT_VERSION: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ExportReport:
+    """What an export holds: how many entries, and how many attached files were written beside it.
+
+    ``unshown``: those of the files that belong to entries or fields that are not shown here. ``missing``: files of such
+    entries that are neither on this device nor on the remote.
+    """
+
+    entries: int
+    files: int = 0
+    unshown: int = 0
+    missing: int = 0
+
+    def __str__(self) -> str:
+        said = [f"{count(self.entries, 'entry')} written"]
+        if self.files:
+            said[0] += f", with {count(self.files, 'attached file')}"
+        if self.unshown:
+            said.append(f"Not shown here, and under their entries' ids: {count(self.unshown, 'file')} of these")
+        if self.missing:
+            said.append(
+                f"Not shown here, and neither on this device nor on the remote: {count(self.missing, 'file')}; "
+                "the device that attached them sends them when it syncs"
+            )
+        return ". ".join(said) + "."
 
 
 def export(
@@ -34,73 +62,37 @@ def export(
     now_ms: int,
     attachments: str | os.PathLike[str] | None = None,
     read: Callable[[Entry, FileRef], bytes] | None = None,
-) -> int:
-    """Write the file, readable by this user only; returns how many entries it holds. Never replaces a file.
+) -> ExportReport:
+    """Write the file, readable by this user only. Never replaces a file.
 
-    With ``attachments`` and ``read`` the attached files go into that folder, and the export names each of them.
+    With ``attachments`` and ``read`` the attached files go into that folder, and the export names each of them. Those
+    of hidden entries and of fields that are not known here go there too, as far as they are to be had.
     Raises `VaultExists` when a file is there, or the folder is not empty, `StoreFailed` when it cannot be written, and
-    what ``read`` does; then nothing is left behind.
+    what ``read`` does for a file that is shown, or that may be had later; then nothing is left behind.
     """
     if attachments is None or read is None:
-        return write_export(_every(view), view.schema, path, now_ms=now_ms)
+        return ExportReport(write_export(_every(view), view.schema, path, now_ms=now_ms))
     if os.path.lexists(path):
         raise VaultExists(f"there is a file at {os.fspath(path)} already: choose another name for the export")
-    folder = _Folder(attachments)
+    folder = Folder(attachments)
+    unshown, missing = set[str](), set[str]()
     try:
         for entry in _every(view):
             for reference in (*entry.fields.values(), *entry.retired.values()):
                 if isinstance(reference, FileRef):
-                    folder.add(entry, reference, read(entry, reference))
-        return write_export(_every(view), view.schema, path, now_ms=now_ms, files=folder.files)
+                    folder.add(entry, reference, partial(read, entry))
+        for entry in _every(view):
+            for reference in unshown_files(entry).values():
+                try:
+                    if folder.add(entry, reference, partial(read, entry)):
+                        unshown.add(reference.id)
+                except (ObjectMissing, Refused):  # what looks like a reference may be no file's
+                    missing.add(reference.id)
+        entries = write_export(_every(view), view.schema, path, now_ms=now_ms, files=folder.files)
+        return ExportReport(entries, len(folder.files), len(unshown), len(missing))
     except BaseException:
         folder.discard()
         raise
-
-
-class _Folder:
-    """The attached files of one export. A file is named as it was attached, in a folder with its entry's id."""
-
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._path = Path(path)
-        self._made: list[Path] = []
-        self.files: dict[str, str] = {}
-        """Attachment's id -> path below the folder, with slashes."""
-        try:
-            if self._path.exists() and (not self._path.is_dir() or any(self._path.iterdir())):
-                raise VaultExists(f"{self._path} is no empty folder: choose another one for the attachments")
-            if not self._path.exists():
-                self._path.mkdir(mode=0o700)
-                self._made.append(self._path)
-        except OSError as error:
-            raise self._failed(error) from None
-
-    def add(self, entry: Entry, reference: FileRef, contents: bytes) -> None:
-        if reference.id in self.files:
-            return
-        name = re.sub(r'[\x00-\x1f<>:"/\\|?*]', "_", reference.name).strip(". ")[:100] or "file"
-        place = self._path / entry.id / name
-        try:
-            if not place.parent.exists():
-                place.parent.mkdir(mode=0o700)
-                self._made.append(place.parent)
-            number = 1
-            while place.exists():
-                number += 1
-                place = place.with_name(f"{number} {name}")
-            self._made.append(place)
-            with os.fdopen(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                file.write(contents)
-        except OSError as error:
-            raise self._failed(error) from None
-        self.files[reference.id] = f"{entry.id}/{place.name}"
-
-    def _failed(self, error: OSError) -> StoreFailed:
-        return StoreFailed(f"the attachments cannot be written to {self._path}: {error.strerror}")
-
-    def discard(self) -> None:
-        for made in reversed(self._made):
-            with contextlib.suppress(OSError):
-                made.rmdir() if made.is_dir() else made.unlink()
 
 
 def write_export(
@@ -162,14 +154,20 @@ def _entry(entry: Entry, files: Mapping[str, str]) -> dict[str, Any]:
         made["source"] = entry.source
     if entry.status is Status.HIDDEN:
         made["stored"] = _stored(entry.raw)
-        return made
+        return made | _unshown(entry, files)
     made["fields"] = _values(entry.fields, files)
     if entry.retired:
         made["retired"] = _values(entry.retired, files)
     unknown = frozenset(entry.unknown)
     if unknown:
         made["stored"] = {key: value for key, value in _stored(entry.raw).items() if owner(key) in unknown}
-    return made
+    return made | _unshown(entry, files)
+
+
+def _unshown(entry: Entry, files: Mapping[str, str]) -> dict[str, Any]:
+    """Where the files of what is written as stored are: by key."""
+    found = {key: files[one.id] for key, one in unshown_files(entry).items() if one.id in files} if files else {}
+    return {"files": found} if found else {}
 
 
 def _stored(raw: Mapping[str, Any]) -> dict[str, Any]:

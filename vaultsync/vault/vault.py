@@ -40,7 +40,7 @@ from vaultsync.vault.attachments import attach, read_attachment
 from vaultsync.vault.catching_up import insist
 from vaultsync.vault.desk import Desk, Quota
 from vaultsync.vault.environment import REAL, Environment
-from vaultsync.vault.exporting import export
+from vaultsync.vault.exporting import ExportReport, export
 from vaultsync.vault.healing import Healed, heal
 from vaultsync.vault.health import Health, examine
 from vaultsync.vault.identity import Identity
@@ -415,11 +415,14 @@ class Vault(Managing, Connected):
         self._check_open()
         return import_records(self._desk, self.schema, records)
 
-    def export(self, path: str | os.PathLike[str], /, *, attachments: str | os.PathLike[str] | None = None) -> int:
-        """Write everything, secrets in the clear, as JSON that only this user may read; returns the number of entries.
+    def export(
+        self, path: str | os.PathLike[str], /, *, attachments: str | os.PathLike[str] | None = None
+    ) -> ExportReport:
+        """Write everything, secrets in the clear, as JSON that only this user may read.
 
         Attached files are only named in it. With ``attachments``, a new or empty folder, they are written there, those
-        that are not on this device are fetched, and the JSON says which file is which.
+        of entries and fields that are not shown here too; those that are not on this device are fetched, and the JSON
+        says which file is which.
 
         Raises `VaultExists` when there is a file, `StoreFailed` when it cannot be written, and for attachments what
         `read_attachment` does; then nothing is left behind.
