@@ -58,6 +58,8 @@ def _measure(arguments: argparse.Namespace) -> Results:
     try:
         results.facts = machine.facts(repeat=arguments.repeat, seed=arguments.seed)
         results.facts["fsync_ms"] = fsync_ms(folder)
+        with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix=".fsync-") as disk:
+            results.facts["disk_fsync_ms"] = fsync_ms(Path(disk))
         results.facts["command"] = " ".join(["python -m benchmarks", *sys.argv[1:]])
         for name in names:
             if not peers.available(name):

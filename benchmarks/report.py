@@ -212,14 +212,15 @@ def _machine(results: Results) -> Iterator[str]:
     yield f"* left out: starting the interpreter {facts['interpreter_ms']} ms; imports " + ", ".join(
         f"{name} {ms:.0f} ms" for name in results.names if (ms := _imports(results, name)) is not None
     )
-    yield f"* contained: one durable append (write and fsync of 4 KiB) costs {facts['fsync_ms']:.2f} ms on this disk"
+    yield f"* contained: one durable append (write and fsync of 4 KiB) costs {facts['fsync_ms']:.2f} ms where the vaults"
+    yield f"  lay; on this machine's disk it costs {facts['disk_fsync_ms']:.2f} ms, which a durable edit waits for besides"
     for title, versions, note in facts.get("peers", {}).values():
         yield f"* {title}: {versions + '; ' if versions else ''}{note}"
     yield "* closing after the import, which folds the journal into a snapshot, is no part of A: " + ", ".join(
         f"{_ms(ms)} ms at N = {n:,}" for n in results.sizes if (ms := results.cell(n, VAULTSYNC, "A").time("close"))
     )
     yield "* to repeat: `pip install '.[bench]'`, then `python -m benchmarks --out benchmarks/RESULTS.md` on a machine"
-    yield "  that does nothing else"
+    yield "  that does nothing else; with `--folder` on a file system in memory, what the disk costs is left out"
     yield f"* the workload comes from seed {facts['seed']}: 70% logins (7 fields, one of them two tags), 20% notes"
     yield "  of 500 characters, 10% cards (8 fields)"
 

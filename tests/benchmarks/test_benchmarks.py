@@ -101,7 +101,7 @@ def test_the_command_measures_and_reports(tmp_path: Path, capsys: pytest.Capture
     assert results.cell(N, peers.VAULTSYNC, "E").value("bytes") > 300
     text = out.read_text()
     assert "at most 700 bytes" in text
-    assert report.markdown(results) == text
+    assert report.markdown(results).strip() in text
     assert not list(tmp_path.glob("vaultsync-benchmark-*"))
     capsys.readouterr()
 
