@@ -212,8 +212,9 @@ def _machine(results: Results) -> Iterator[str]:
     yield f"* left out: starting the interpreter {facts['interpreter_ms']} ms; imports " + ", ".join(
         f"{name} {ms:.0f} ms" for name in results.names if (ms := _imports(results, name)) is not None
     )
-    yield f"* contained: one durable append (write and fsync of 4 KiB) costs {facts['fsync_ms']:.2f} ms where the vaults"
-    yield f"  lay; on this machine's disk it costs {facts['disk_fsync_ms']:.2f} ms, which a durable edit waits for besides"
+    there, disk = facts["fsync_ms"], facts["disk_fsync_ms"]
+    yield f"* contained: one durable append (write and fsync of 4 KiB) costs {there:.2f} ms where the vaults lay;"
+    yield f"  on this machine's disk it costs {disk:.2f} ms, which a durable edit waits for besides"
     for title, versions, note in facts.get("peers", {}).values():
         yield f"* {title}: {versions + '; ' if versions else ''}{note}"
     yield "* closing after the import, which folds the journal into a snapshot, is no part of A: " + ", ".join(
