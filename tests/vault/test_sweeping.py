@@ -125,6 +125,35 @@ def test_without_two_checkpoints_since_or_before_its_time_an_attachment_stays() 
     assert world.first.read_attachment(entry.id) == b"slow"
 
 
+def test_a_vault_too_small_for_checkpoints_writes_two_when_an_attachment_waits_for_them() -> None:
+    world = World()
+    laptop, phone = world.first, world.device("Phone")
+    entry = laptop.add("login", title="small")
+    laptop.attach(entry, "large.pdf", b"large" * 1000)
+    laptop.sync()
+    laptop.purge(entry.id)
+    for _ in range(29):
+        for vault in (laptop, phone):
+            vault.sync()
+        world.clock.advance(DAY + 1)
+    assert (world.count("ckpt"), world.count("blob")) == (0, 1)
+    for _ in range(8):
+        world.clock.advance(DAY + 1)
+        for vault in (laptop, phone):
+            vault.sync()
+    assert (world.count("blob"), blobs(laptop), blobs(phone)) == (0, 0, 0)
+    written = world.count("ckpt")
+    assert 2 <= written <= 4
+    for _ in range(5):
+        world.clock.advance(DAY + 1)
+        for vault in (laptop, phone):
+            assert vault.sync().sent == 0
+    assert world.count("ckpt") <= written, "and no more"
+    late = world.device("Late")
+    assert late.view().notices == phone.view().notices
+    late.close()
+
+
 def test_both_sides_of_a_conflict_keep_their_attachments() -> None:
     world = World()
     phone = world.device("Phone")

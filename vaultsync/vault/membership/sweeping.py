@@ -8,6 +8,7 @@ an attachment belongs to. So what counts is how long this device saw it lie ther
   for another. (A relay removes mailboxes itself.)
 * An **attachment** goes when for half a year no entry (trash included) and no side of a conflict referred to it, so
   that what history refers to is there as long, and when two checkpoints verified since hold the vault without it.
+  A vault that is too small to write any asks for them then, one a day.
 
 ``swept/<remote>``  JSON: when this device last looked, by mailbox when and with which letters it was first seen, and by
                     attachment when it was first seen that nothing refers to it
@@ -44,11 +45,14 @@ class Sweeper:
     def __init__(self, ledger: Ledger, remote: Remote, remote_id: str, environment: Environment) -> None:
         self._ledger, self._remote, self._remote_id = ledger, remote, remote_id
         self._environment = environment
+        self.lacks_checkpoint = False
+        """Whether something waits for nothing but another checkpoint, as the last `run` that looked found."""
         self._key = SWEPT + hashlib.sha256(remote_id.encode()).hexdigest()[:32]
 
     def run(self, identity: Identity, known: Iterable[Known], stop: threading.Event | None = None) -> int:
         """Look, if a day has passed since, and delete what may go; returns how many objects went. A remote that is
         away or refuses to delete keeps everything until the next time; neither is an error."""
+        self.lacks_checkpoint = False
         now = self._environment.now_ms()
         stored = self._ledger.state(self._key)
         before = json.loads(stored) if stored else {"looked": None, "mailboxes": {}, "blobs": {}}
@@ -106,9 +110,13 @@ class Sweeper:
     ) -> int:
         ripe = []
         for name, since in unreferred.items():
-            later = [one for one in known if since < one.since <= now - limits.COLLECT_AFTER_MS]
-            if now - since >= limits.ATTACHMENT_AFTER_MS and len(later) >= 2:
+            if now - since < limits.ATTACHMENT_AFTER_MS:
+                continue
+            later = [one.since for one in known if since < one.since]
+            if sum(at <= now - limits.COLLECT_AFTER_MS for at in later) >= 2:
                 ripe.append(name)
+            elif len(later) < 2:
+                self.lacks_checkpoint = True
         gone = self._delete(ripe, stop)
         if gone:
             with self._ledger.store.write() as writing:

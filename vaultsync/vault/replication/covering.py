@@ -258,6 +258,9 @@ class Covering:
             self.put(stop)
         self.collected += self._collector.run(self._known, self._listed, self._chains, stop)
         self.collected += self._sweeper.run(self._identity, self._known, stop)
+        if self._sweeper.lacks_checkpoint and self.write(stop) is not None:
+            self._floors(core)
+            self.put(stop)
 
     def _weight(self, applied: Mapping[bytes, ev.Tip]) -> int:
         """Bytes of the stored envelopes that no checkpoint covers. Only what came since the last time is weighed."""
