@@ -278,4 +278,26 @@ DEFENCES = [
         "(lambda *_, **__: None)(",
         "tests/vault/test_checkpoint_attacks.py",
     ),
+    # -- several branches, several processes
+    Defence(
+        "checkpoints: a branch below the cover is looked for",
+        "sync/beneath.py",
+        "return rivals | chain.looks",
+        "return rivals",
+        "tests/sync/test_beneath.py",
+    ),
+    Defence(
+        "pushers: one process of a device at a time",
+        "store/store.py",
+        "return FileLock(files.lock_path(self.path))",
+        'return FileLock(self.path.with_name(f"{self.path.name}-{id(self)}"))',
+        "tests/vault/test_mirror_writers.py",
+    ),
+    Defence(
+        "passwords: what was begun is finished when the file is opened",
+        "vault/membership/passwords.py",
+        "transaction.set_state(REKEY, following.to_bytes())",
+        "pass",
+        "tests/vault/test_account_kills.py",
+    ),
 ]
