@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,32 @@ def test_after_news_only_what_changed_is_listed_again(s3_server: Any, bucket: st
     assert [len(remote.list(chain)) for chain in chains] == [1] * 7 + [2] + [1] * 12
     assert len(counting.seen) == 2  # the look, and one directory
     assert remote.list("v") == writer.list("v")
+
+
+def test_what_is_put_where_nobody_else_puts_is_no_news_to_oneself(s3_server: Any, bucket: str) -> None:
+    remote, other = remote_at(s3_server.url, bucket, first=0.02, last=0.02), remote_at(s3_server.url, bucket)
+    own, shared, wake = "v/env/own", "v/roster", threading.Event()
+    remote.alone_in(own)
+
+    def news() -> bool:
+        remote.look_soon("v", wake)
+        return remote.wait("v", 0.0, wake)
+
+    assert remote.looked("v", wake) < 0
+    assert remote.wait("v", 1.0, wake)
+    assert time.monotonic() - remote.looked("v", wake) < 5
+    assert not news()
+    for number in range(3):
+        remote.put(f"{own}/{number}", b"sealed")
+        assert not news()
+    remote.put(f"{shared}/1", b"sealed")
+    assert news(), "others may have put there at the same time"
+    other.put(f"{own}/7", b"sealed")
+    assert news(), "a copy of this device"
+    remote.put(f"{own}/8", b"sealed")
+    other.put("v/env/other/1", b"sealed")
+    assert news()
+    assert not news()
 
 
 def test_a_listing_of_several_pages(s3_server: Any, bucket: str) -> None:

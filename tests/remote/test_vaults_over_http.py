@@ -77,6 +77,7 @@ def test_a_look_without_news_is_one_list_and_an_edit_two_writes(
             print(f"one edit, there after {took:.2f} s: {dict(counted)}")
             assert counted["PUT"] == counted["PUT hint"] == 1, "the envelope, and the hint of its chain"
             assert not counted["GET"], "what it wrote itself is not fetched"
+            assert set(counted) == {"HEAD", "PUT", "PUT hint", "LIST hints"}, "and nothing is listed but news, as ever"
             assert took < 1.5
         began = len(counting.seen)
         with vault.batch():

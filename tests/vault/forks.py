@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from tests.vault.copies import Installed, World
+from tests.vault.pushes import push
 from vaultsync.document.engine import Engine
 from vaultsync.testing import MemoryRemote
 from vaultsync.view.entry import Status
@@ -112,10 +113,11 @@ class ForkedWorld(World):
 
         one.remote.withhold(which)
 
-    def sync(self, one: Installed, late: float = 0.0) -> Any:
+    def sync(self, one: Installed, late: float = 0.0, *, looks: bool = True) -> Any:
+        """``looks``: else it pushes without a look, whatever there is to see, if that may be."""
         self.hide(one, late)
         before = set(self.remote.list(""))
-        report = one.vault.sync()
+        report = one.vault.sync() if looks or not push(one.vault) else None
         for name in set(self.remote.list("")) - before:
             self.owner[name] = one
         return report
@@ -288,7 +290,7 @@ def play(world: ForkedWorld) -> None:
         rng.shuffle(rivals)
         for one in rivals:  # both write and both publish
             world.write(one)
-            world.sync(one)
+            world.sync(one, looks=rng.random() < 0.6)
         wander(world, rng.randint(2, 8))
         if rng.random() < 0.2 and len(world.installed) < 6:  # a fork on a branch of a fork
             twin = rng.choice(rivals)
@@ -329,4 +331,4 @@ def wander(world: ForkedWorld, steps: int, *, late: bool = False) -> None:
         elif roll < 0.52:
             world.remove(one)
         else:
-            world.sync(one, rng.choice([0.0, 0.4, 0.7]) if late else 0.0)
+            world.sync(one, rng.choice([0.0, 0.4, 0.7]) if late else 0.0, looks=rng.random() < 0.6)

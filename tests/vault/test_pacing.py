@@ -13,7 +13,9 @@ from vaultsync.vault.replication.pacing import (
     APART,
     DEBOUNCE,
     FIRST_RETRY,
+    FOLLOW,
     HASTE,
+    HEARD,
     HURRIES,
     LAST_RETRY,
     LONGEST_DEBOUNCE,
@@ -143,3 +145,68 @@ def test_a_remote_that_is_away_is_never_hammered(said: list[tuple[float, str]], 
     # Each hurried attempt may be followed by the short pauses of a beginning, about six to a minute.
     hurried = HURRIES + now / REGAIN
     assert len(attempts) <= 8 + 6 * hurried
+
+
+# ---- pushing without looking -----------------------------------------------------------------------------------
+def edited(pace: Pace, now: float) -> float:
+    """An edit; when the attempt for it is due."""
+    pace.edited(now)
+    left = pace.left(now)
+    assert left is not None
+    return now + left
+
+
+def test_own_edits_alone_are_pushed_while_it_was_just_heard_that_nothing_is_new() -> None:
+    pace = reached(100.0)
+    assert pace.pushes(edited(pace, 101.0))
+    pace.began()
+    pace.pushed(102.0)
+    pace.heard(108.0)
+    assert pace.pushes(edited(pace, 108.0 + HEARD - LONGEST_DEBOUNCE))
+    assert not pace.pushes(108.0 + HEARD + 0.01), "nothing was heard for too long"
+    pace.heard(90.0)
+    assert pace.pushes(108.0), "what was heard earlier takes nothing back"
+
+
+@pytest.mark.parametrize("suggests", [Pace.news, Pace.hint, Pace.busy, Pace.failed], ids=lambda one: one.__name__)
+def test_whatever_suggests_news_makes_the_next_attempt_a_whole_pass(suggests: Callable[[Pace, float], None]) -> None:
+    pace = reached(100.0)
+    pace.edited(100.0)
+    suggests(pace, 100.0)
+    pace.edited(100.0)
+    pace.heard(101.0)
+    assert not pace.pushes(101.0), "also when it is heard afterwards that nothing else came"
+    pace.began()
+    pace.succeeded(102.0)
+    pace.edited(102.0)
+    assert pace.pushes(102.5)
+
+
+def test_what_is_said_during_a_pass_is_for_the_next() -> None:
+    pace = reached(100.0)
+    pace.edited(100.0)
+    pace.began()
+    pace.news(100.5)
+    pace.pushed(101.0)
+    assert not pace.pushes(101.0)
+
+
+def test_a_whole_pass_follows_the_pushes_whatever_happens() -> None:
+    pace, now = reached(0.0), 0.0
+    while True:
+        pace.heard(now)
+        now = edited(pace, now)
+        if not pace.pushes(now):
+            break
+        pace.began()
+        pace.pushed(now)
+    assert FOLLOW <= now <= FOLLOW + 1, "edits without end"
+    pace = reached(0.0)
+    pace.began()
+    pace.pushed(1.0)
+    assert pace.left(FOLLOW) is None
+    assert pace.left(1.0 + FOLLOW) == 0, "and no edit any more"
+    assert not pace.pushes(1.0 + FOLLOW)
+    pace.began()
+    pace.succeeded(2.0 + FOLLOW)
+    assert pace.left(1e9) is None

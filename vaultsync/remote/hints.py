@@ -12,6 +12,7 @@ Deleting writes no hint: nobody waits for it.
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 import time
@@ -44,12 +45,18 @@ class _Watch(NamedTuple):
     seen: Mapping[str, str]
     due: float
     pause: float
+    looked: float
 
 
 class _Listing(NamedTuple):
     token: frozenset[tuple[str, str]]
     names: list[str]
     at: float
+
+
+def _bare(told: str) -> str:
+    """The entity tag at the beginning of what is told of a hint; servers quote it here and not there."""
+    return told.split(" ")[0].removeprefix("W/").strip('"')
 
 
 def directory_of(name: str) -> str:
@@ -74,6 +81,8 @@ class Hints:
         self._watches: weakref.WeakKeyDictionary[threading.Event, dict[str, _Watch]] = weakref.WeakKeyDictionary()
         self._mine = threading.local()
         self._listings: dict[str, _Listing] = {}
+        self._alone: set[str] = set()
+        self._own: dict[str, str] = {}
         self._jitter = random.Random()  # devices that were woken together do not poll together; decides nothing
 
     def wait(self, prefix: str, timeout: float, wake: threading.Event) -> bool:
@@ -85,10 +94,10 @@ class Hints:
             watch, now = watches.get(prefix), self._clock()
             if watch is None or now >= watch.due:
                 seen = self._look(prefix)
-                news = watch is None or seen != watch.seen
+                news = watch is None or self._differs(seen, watch.seen)
                 pause = self._first if watch is None or news else min(watch.pause * _GROWTH, self._last)
                 due = self._clock() + pause * self._jitter.uniform(0.9, 1.0)
-                watches[prefix] = watch = _Watch(seen, due, pause)
+                watches[prefix] = watch = _Watch(seen, due, pause, now)
                 if news:
                     return True
             left = end - self._clock()
@@ -119,10 +128,37 @@ class Hints:
                 self._listings[prefix] = _Listing(token, list(names), now)
         return names
 
-    def changed(self, name: str) -> None:
-        """``name`` was put or deleted here: forget what was listed above it, and be quick to look for answers."""
-        soon = self._clock() + self._first
+    def _differs(self, seen: Mapping[str, str], before: Mapping[str, str]) -> bool:
+        """Whether there is a hint that somebody else may have written."""
+        changed = [directory for directory in {*seen, *before} if seen.get(directory) != before.get(directory)]
         with self._lock:
+            return any(self._own.get(directory) != _bare(seen.get(directory, "")) for directory in changed)
+
+    def looked(self, prefix: str, wake: threading.Event) -> float:
+        """See ``Polled.looked``."""
+        with self._lock:
+            watch = self._watches.get(wake, {}).get(prefix)
+        return -math.inf if watch is None else watch.looked
+
+    def look_soon(self, prefix: str, wake: threading.Event) -> None:
+        """See ``Polled.look_soon``."""
+        with self._lock:
+            watches = self._watches.get(wake, {})
+            if prefix in watches:
+                watches[prefix] = watches[prefix]._replace(due=-math.inf)
+
+    def alone_in(self, prefix: str) -> None:
+        """See ``Polled.alone_in``."""
+        with self._lock:
+            self._alone.add(prefix.removesuffix("/"))
+
+    def changed(self, name: str, tag: str | None = None) -> None:
+        """``name`` was put or deleted here: forget what was listed above it, and be quick to look for answers. ``tag``:
+        how what a look tells of the hint that was written for it begins (up to the first space)."""
+        soon, directory = self._clock() + self._first, directory_of(name)
+        with self._lock:
+            if tag and directory in self._alone:
+                self._own[directory] = _bare(tag)
             for prefix in [prefix for prefix in self._listings if name.startswith(prefix)]:
                 del self._listings[prefix]
             for watches in self._watches.values():

@@ -167,8 +167,8 @@ class ObjectRemote:
         if not self._settled(name, data):
             self._create(name, data)
         hint = "/".join(part for part in (HINTS, directory_of(name), _HINT_LEAF) if part)
-        self._write(hint, secrets.token_hex(8).encode(), f"noting news of {name}")
-        self._hints.changed(name)
+        written = self._write(hint, secrets.token_hex(8).encode(), f"noting news of {name}")
+        self._hints.changed(name, str(written.get("e_tag") or "") or None)
 
     def get(self, name: str) -> bytes:
         """See ``Remote.get``. Reads no more than the largest object, whatever the server says."""
@@ -193,6 +193,18 @@ class ObjectRemote:
     def wait(self, prefix: str, timeout: float, wake: threading.Event) -> bool:
         """See ``Remote.wait``. Looks every 5 to 60 seconds. Deletions are no news."""
         return self._hints.wait(check_prefix(prefix), timeout, wake)
+
+    def looked(self, prefix: str, wake: threading.Event) -> float:
+        """See ``Polled.looked``."""
+        return self._hints.looked(check_prefix(prefix), wake)
+
+    def look_soon(self, prefix: str, wake: threading.Event) -> None:
+        """See ``Polled.look_soon``. It is one LIST."""
+        self._hints.look_soon(check_prefix(prefix), wake)
+
+    def alone_in(self, prefix: str) -> None:
+        """See ``Polled.alone_in``."""
+        self._hints.alone_in(check_prefix(prefix))
 
     def close(self) -> None:
         """See ``Remote.close``. Connections end with the last use of the store."""
@@ -230,15 +242,17 @@ class ObjectRemote:
 
     def _write(
         self, key: str, data: bytes, doing: str, *, mode: str = "overwrite", through: tuple[type[Exception], ...] = ()
-    ) -> None:
+    ) -> Mapping[str, Any]:
+        """What the service says of it."""
         import obstore
 
         made: Any = mode
-        self._call(
+        said: Mapping[str, Any] = self._call(
             lambda: obstore.put(self._store, key, data, mode=made, use_multipart=False),
             doing,
             through=(*through, FileExistsError, NotImplementedError) if through else (),
         )
+        return said
 
     def _read(self, name: str) -> bytes | None:
         """None for what is not there or larger than any object may be."""

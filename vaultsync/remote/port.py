@@ -27,7 +27,7 @@ from typing import Final, Protocol, runtime_checkable
 from vaultsync.errors import UsageError
 from vaultsync.limits import MAX_OBJECT_NAME_CHARS
 
-__all__ = ["Remote", "check_name", "check_prefix", "is_name"]
+__all__ = ["Polled", "Remote", "check_name", "check_prefix", "is_name"]
 
 _SEGMENT = r"[a-z0-9](?:[a-z0-9._-]*[a-z0-9_-])?"
 _NAME: Final = re.compile(rf"{_SEGMENT}(?:/{_SEGMENT}){{0,7}}")
@@ -88,6 +88,26 @@ class Remote(Protocol):
 
     def close(self) -> None:
         """Let go of connections and files. Closing twice is harmless."""
+        ...
+
+
+@runtime_checkable
+class Polled(Protocol):
+    """What a remote has besides that cannot call back: ``wait`` looks at it now and then, for a price. Times are those
+    of ``time.monotonic``; a waiter is told apart by ``wake``, as in ``Remote.wait``."""
+
+    def looked(self, prefix: str, wake: threading.Event) -> float:
+        """When this waiter last looked for news below ``prefix``; -inf before it ever did."""
+        ...
+
+    def look_soon(self, prefix: str, wake: threading.Event) -> None:
+        """Its next ``wait`` begins with a look, whenever one would be due."""
+        ...
+
+    def alone_in(self, prefix: str) -> None:
+        """As a rule nobody else puts anything directly below ``prefix``: what is put there through this object is no
+        news to those who wait on it. If somebody else does put there right before, that may go unnoticed until he puts
+        again or somebody lists."""
         ...
 
 

@@ -102,8 +102,8 @@ class DavRemote:
             self._put_directly(name, data)
         hint = f"{HINTS}/{directory_of(name).replace('/', _SLASH)}{_SLASH}"
         # Locked: somebody is writing news of this directory at this moment, and that tells of this object as well.
-        self._upload(hint, secrets.token_hex(8).encode(), f"noting news of {name}", also=(423,))
-        self._hints.changed(name)
+        said = self._upload(hint, secrets.token_hex(8).encode(), f"noting news of {name}", also=(423,))
+        self._hints.changed(name, said.headers.get("etag") if said.status != 423 else None)
 
     def get(self, name: str) -> bytes:
         """See ``Remote.get``. Reads no more than the largest object, whatever the server says."""
@@ -132,6 +132,18 @@ class DavRemote:
     def wait(self, prefix: str, timeout: float, wake: threading.Event) -> bool:
         """See ``Remote.wait``. Looks every 5 to 60 seconds. Deletions are no news."""
         return self._hints.wait(check_prefix(prefix), timeout, wake)
+
+    def looked(self, prefix: str, wake: threading.Event) -> float:
+        """See ``Polled.looked``."""
+        return self._hints.looked(check_prefix(prefix), wake)
+
+    def look_soon(self, prefix: str, wake: threading.Event) -> None:
+        """See ``Polled.look_soon``. It is one PROPFIND."""
+        self._hints.look_soon(check_prefix(prefix), wake)
+
+    def alone_in(self, prefix: str) -> None:
+        """See ``Polled.alone_in``."""
+        self._hints.alone_in(check_prefix(prefix))
 
     def close(self) -> None:
         """See ``Remote.close``."""

@@ -134,6 +134,12 @@ class Core(Ledger):
         own = [self._chains[key] for key in (*self._former, self._own) if key in self._chains]
         return any(name not in self._quarantined for chain in own for name in chain.offered)
 
+    def calm(self) -> bool:
+        """Whether nothing suggests that there is anything to fetch: nothing waits, and nobody said of an own chain that
+        it goes on further than here."""
+        own = [self._chains[key] for key in (*self._former, self._own) if key in self._chains]
+        return not self.waiting() and not self.own_ahead() and all(chain.named <= chain.tip.seq for chain in own)
+
     def claims(self) -> dict[bytes, Claims]:
         """What others said exists beyond the tips, to be kept: the envelopes that say so are not opened again."""
         return {

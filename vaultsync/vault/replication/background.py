@@ -14,13 +14,14 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from enum import Enum, auto
 from typing import Final, Protocol
 
 from vaultsync.errors import DeviceRemoved, RemoteError, StoreBusy, VaultClosed, VaultSyncError
-from vaultsync.remote.port import Remote
-from vaultsync.vault.replication.pacing import FIRST_RETRY, LAST_RETRY, Pace
+from vaultsync.remote.port import Polled, Remote
+from vaultsync.vault.replication.pacing import FIRST_RETRY, HEARD, LAST_RETRY, Pace
 
-__all__ = ["Background", "Line"]
+__all__ = ["Background", "Line", "Outcome"]
 
 _log = logging.getLogger(__name__)
 
@@ -34,6 +35,14 @@ JUMP_SECONDS: Final = 20.0
 """Seconds by which the clocks must part before it counts: more than clocks are ever adjusted by in one wait."""
 
 
+class Outcome(Enum):
+    """What became of an attempt. ``BUSY``: another process of this device is at it."""
+
+    BUSY = auto()
+    PUSHED = auto()
+    PASSED = auto()
+
+
 class Line(Protocol):
     """One remote of the vault, as the thread sees it. The first of several is the primary one."""
 
@@ -41,8 +50,8 @@ class Line(Protocol):
         """May raise `RemoteError`."""
         ...
 
-    def attempt(self, stop: threading.Event) -> bool:
-        """One pass, given up when ``stop`` is set; ``False`` when another process of this device is at it."""
+    def attempt(self, stop: threading.Event, *, push: bool) -> Outcome:
+        """One pass, given up when ``stop`` is set. ``push``: only own edits are to be sent, if that is possible."""
         ...
 
 
@@ -137,12 +146,17 @@ class Background:
         return next((pair for pair in self._lines if pair[1].reached), self._lines[0])
 
     def _attempt(self, line: Line, pace: Pace) -> None:
+        began = self._clock()
+        push = pace.pushes(began)
         pace.began()
         try:
-            if line.attempt(self._stopping):
-                pace.succeeded(self._clock())
-            else:
-                pace.busy(self._clock())
+            match line.attempt(self._stopping, push=push):
+                case Outcome.BUSY:
+                    pace.busy(self._clock())
+                case Outcome.PUSHED:
+                    pace.pushed(self._clock())
+                case Outcome.PASSED:
+                    pace.succeeded(self._clock(), began=began)
         except (VaultClosed, DeviceRemoved):
             raise
         except (RemoteError, StoreBusy):
@@ -157,11 +171,12 @@ class Background:
         waits = [left for _, pace in self._lines if (left := pace.left(now)) is not None]
         longest = min([WAIT, *waits])
         line, pace = self._listened()
-        if not pace.reached or pace.left(now) is not None:  # away, or gathering edits
-            self._slept(now, self._wake.wait(longest))
-            return
         try:
-            news = line.remote().wait(self._prefix, longest, self._wake)
+            if not pace.reached or (pace.left(now) is not None and not self._looks(line, pace, now)):
+                self._slept(now, self._wake.wait(longest))  # away, or gathering edits
+                return
+            remote = line.remote()
+            news = remote.wait(self._prefix, longest, self._wake)
         except RemoteError:
             self._deaf += 1
             if self._deaf == 1:
@@ -172,7 +187,19 @@ class Background:
         self._deaf = 0
         if news:
             pace.news(self._clock())
+        elif isinstance(remote, Polled):
+            pace.heard(remote.looked(self._prefix, self._wake))
+        elif not self._wake.is_set():  # else it may not have come to telling
+            pace.heard(self._clock())
         self._slept(now, news)
+
+    def _looks(self, line: Line, pace: Pace, now: float) -> bool:
+        """Whether to look for news while edits are gathered: one look spares the listings of a whole pass."""
+        if not pace.asks(now) or not isinstance(remote := line.remote(), Polled):
+            return False
+        if now - remote.looked(self._prefix, self._wake) > HEARD / 2:
+            remote.look_soon(self._prefix, self._wake)
+        return True
 
     def _slept(self, began: float, early: bool) -> None:
         if not early and self._clock() - began > WAIT + JUMP_SECONDS:  # a clock that counts sleep, too

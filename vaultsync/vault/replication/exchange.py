@@ -23,7 +23,7 @@ from vaultsync.errors import (
     UpdateRequired,
     VaultClosed,
 )
-from vaultsync.remote.port import Remote
+from vaultsync.remote.port import Polled, Remote
 from vaultsync.remote.signing import NotAMember
 from vaultsync.store import Envelope, Writing
 from vaultsync.sync import events as ev
@@ -124,6 +124,7 @@ class Exchange:
         self._refused: dict[str, bytes] = {}
         self._vanished = False
         self._receive_only = False
+        self._settled = False  # the last pass was whole, and `push` may build on it
         self._tally = _Tally()
 
     def run(self, stop: threading.Event | None = None, *, receive_only: bool = False) -> SyncReport:
@@ -134,7 +135,7 @@ class Exchange:
         ``stop`` is set meanwhile.
         """
         started = self._environment.monotonic()
-        self._tally, self._receive_only = _Tally(), receive_only
+        self._tally, self._receive_only, self._settled = _Tally(), receive_only, False
         self._covering.merged = self._covering.collected = 0
         core = self._ready_core()
         try:
@@ -161,6 +162,50 @@ class Exchange:
         except BaseException:
             self.forget()  # what was handed out has no outcome: begin anew from the store
             raise
+        self._settled = not receive_only
+        return self._report(core, started)
+
+    def push(self, stop: threading.Event | None = None) -> SyncReport | None:
+        """Send what was edited here and ask the remote nothing; ``None`` when something speaks for a whole pass: make
+        that. The caller holds the lock as for `run`, and believes that nothing new lies there. Raises as `run` does.
+
+        What is put is under names of its own and stays what it is, so nothing that would have been heard of by listing
+        makes it wrong: it would have been sealed for somebody who was removed meanwhile (and counts as read by him),
+        refused by the others (of a removed device), or a second branch (of a copied file), as if it had been on its way
+        a moment earlier. What must be there *before* it is looked at here: the entries of the list of devices that it
+        builds on, and what this device sent before.
+        """
+        started = self._environment.monotonic()
+        self._ledger.refresh()
+        if (core := self._undisturbed()) is None:
+            return None
+        self._tally, self._receive_only = _Tally(), False
+        self._covering.merged = self._covering.collected = 0
+        try:
+            self._pack(core)
+            self._put_blobs(self._count_sends(), stop)
+            self._work_off(core, stop)
+            if self._tally.findings:
+                self._tally.findings = list(
+                    self._witness.finish(core, self._tally.findings, self._environment.now_ms())
+                )
+        except NotAMember:
+            self.forget()
+            return None
+        except BaseException:
+            self.forget()
+            raise
+        return self._report(core, started)
+
+    def _undisturbed(self) -> Core | None:
+        """The core of the last pass, if that was whole and everything is as it left it but for own edits."""
+        core, identity = self._core, self._identity
+        same = self._settled and self._news == self._ledger.news and identity.chain.id == self._ledger.actor
+        if core is None or not same or identity.removed or self._announcing or not self._rosters.settled:
+            return None
+        return core if core.calm() else None
+
+    def _report(self, core: Core, started: float) -> SyncReport:
         tally = self._tally
         if tally.sent or tally.blobs or tally.received:
             tally.to_send, tally.to_receive = tally.sent + tally.blobs, tally.received
@@ -270,6 +315,8 @@ class Exchange:
             self._news = self._ledger.news
             self._parcels.clear()
             self._know_ends(self._core)
+            if isinstance(self.remote, Polled):
+                self.remote.alone_in(names.chain_prefix(self._identity.vault_id, self._identity.chain.id))
         return self._core
 
     def _know_ends(self, core: Core) -> None:
@@ -291,6 +338,7 @@ class Exchange:
     def forget(self) -> None:
         """Begin the next pass from what is stored."""
         self._core = None
+        self._settled = False
         self._parcels.clear()
         self._refused.clear()
 

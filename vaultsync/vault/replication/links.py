@@ -27,6 +27,8 @@ class Link:
         """When the last pass succeeded."""
         self.attachments_at = float("-inf")
         """When attachments of other devices were last brought here (seconds of a monotonic clock)."""
+        self.pushed = False
+        """Whether the last pass only sent."""
         self._make = make
         self._now_ms = now_ms
         self._making = threading.Lock()
@@ -60,12 +62,15 @@ class Link:
         if self._exchange is not None:
             self._exchange.forget()
 
-    def run(self, stop: threading.Event | None) -> SyncReport:
-        """One pass, noted whatever comes of it."""
+    def run(self, stop: threading.Event | None, *, push: bool = False) -> SyncReport:
+        """One pass, noted whatever comes of it; with ``push`` one that only sends, if that is possible."""
         self._busy_ms = self._now_ms()
         self._edited_ms = None
         try:
-            report = self.exchange().run(stop)
+            exchange = self.exchange()
+            report = exchange.push(stop) if push else None
+            self.pushed = report is not None
+            report = exchange.run(stop) if report is None else report
         except VaultClosed:
             raise
         except VaultSyncError as error:

@@ -42,6 +42,7 @@ class Rosters:
         self.listed: frozenset[bytes] = frozenset()
         """Entries that the remote showed when it was last asked, before any were put."""
         self.account_listed = False
+        self._there: set[bytes] = set()
         self.use(identity)
 
     def use(self, identity: Identity) -> None:
@@ -54,6 +55,14 @@ class Rosters:
         """Every chain that a device of the vault writes or wrote."""
         return list(self.identity.roster.writers)
 
+    @property
+    def settled(self) -> bool:
+        """Whether this device has nothing to say to the others that the remote was not seen to hold, and no key to wait
+        for: what is sealed now can be opened by who reads what lies there."""
+        roster = self.identity.roster
+        there = all(entry.hash in self._there for entry in roster.log)
+        return there and roster.epoch in self.epochs and not due(self.identity)
+
     # ---- the list of devices ----------------------------------------------------------------------------------
     def pull(self, source: Readable | None = None) -> tuple[bool, list[Entry]]:
         """Hear the entries that are new here. Returns whether the list grew, and which entries are missing there.
@@ -65,6 +74,7 @@ class Rosters:
             if (parsed := names.parse_roster(name)) is not None:
                 listed[parsed.digest] = name
         self.listed = frozenset(listed)
+        self._there = set(listed)
         roster = self.identity.roster
         unknown = [
             (digest, name)
@@ -86,6 +96,7 @@ class Rosters:
         for entry in missing:
             sealed = seal_entry(entry.data, vault_id=vault_id, roster_key=roster_key)
             self._put(names.roster_name(vault_id, entry.n, entry.hash), sealed)
+            self._there.add(entry.hash)
 
     def _fetch(self, source: Readable, name: str, digest: bytes) -> bytes | None:
         identity = self.identity

@@ -33,7 +33,7 @@ from vaultsync.vault.identity import Identity
 from vaultsync.vault.ledger import Ledger, Notes
 from vaultsync.vault.membership.access import DeviceSigner
 from vaultsync.vault.outlook import Standing, outlook
-from vaultsync.vault.replication.background import Background
+from vaultsync.vault.replication.background import Background, Outcome
 from vaultsync.vault.replication.checkpoints import known_checkpoints, write_checkpoint
 from vaultsync.vault.replication.exchange import Exchange
 from vaultsync.vault.replication.findings import Findings
@@ -319,15 +319,18 @@ class Syncing:
         self.run()
         return written is not None
 
-    def attempt(self, link: Link, patience: float, stop: threading.Event | None) -> SyncReport | None:
-        """One pass with one remote; ``None`` when somebody else was at it for ``patience`` seconds."""
+    def attempt(
+        self, link: Link, patience: float, stop: threading.Event | None, *, push: bool = False
+    ) -> SyncReport | None:
+        """One pass with one remote; ``None`` when somebody else was at it for ``patience`` seconds. ``push``: nothing
+        but own edits, if that is possible (`Link.pushed` tells)."""
         with self.turn(patience) as mine, self._ledger.store.still():
             if not mine:
                 return None
             self._ready()
             self._told.changed()
             try:
-                report = link.run(stop)
+                report = link.run(stop, push=push)
             except VaultClosed:
                 raise
             except VaultSyncError:
@@ -340,8 +343,8 @@ class Syncing:
             new = report.findings
             if link.url == self.settings.url:
                 self._note_success(report)
-            notice = self._mover.look(link)
-            if link in self.links[1:]:
+            notice = None if link.pushed else self._mover.look(link)
+            if link in self.links[1:] and not link.pushed:
                 self._bring_attachments(link, stop, always=patience > 0)
         for finding in new:
             self._told.found(finding)
@@ -480,5 +483,7 @@ class _Line:
     def remote(self) -> Remote:
         return self._link.remote
 
-    def attempt(self, stop: threading.Event) -> bool:
-        return self._syncing.attempt(self._link, 0.0, stop) is not None
+    def attempt(self, stop: threading.Event, *, push: bool) -> Outcome:
+        if self._syncing.attempt(self._link, 0.0, stop, push=push) is None:
+            return Outcome.BUSY
+        return Outcome.PUSHED if self._link.pushed else Outcome.PASSED
