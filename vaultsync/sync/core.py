@@ -565,7 +565,9 @@ class Core(Ledger):
             chain.records.pop(name, None)
             if parsed.seq > chain.tip.seq:
                 chain.want_again(name)
-                self._busy.add(chain.key)
+            else:
+                chain.suspects = sorted({*chain.suspects, name})
+            self._busy.add(chain.key)
 
     def _interrupted(self, _event: ev.Interrupted) -> None:
         self._take_back(list(self._applying.values()))

@@ -8,6 +8,10 @@ A place is named by the id of its envelope, and that one names the one before it
 the chain up to there. What is accepted is this path and nothing else. It is traced back from the place to what is
 applied here; a name that leads nowhere, or to a chain that was written later, opens nothing to a removed device.
 
+The same holds of other branches of an ended chain than the one that is followed here, also below its end: a removed
+device may write rivals of what it wrote at any later time. Accepted is what lies on the path of a named place, and what
+a member's envelope builds on: that one had applied it before it heard.
+
 ``said``  JSON: which ended chains were looked for among the stored envelopes, and what envelopes say of them
 """
 
@@ -51,6 +55,10 @@ class Ends:
         self._tips: Mapping[bytes, int] = {}
         self._paths: dict[bytes, dict[int, bytes]] = {}
         self._refused: set[str] = set()
+        self._needed: dict[bytes, frozenset[End]] = {}  # places that members built on
+        self._vouched: dict[bytes, set[bytes]] = {}  # by chain the ids on the paths of named places
+        self._walked: set[tuple[bytes, End]] = set()  # places whose path was walked to its end
+        self._tried: set[tuple[bytes, End]] = set()  # and to where it is there, since the last trace
 
     def load(self, identity: Identity, epochs: Mapping[bytes, EpochKey]) -> None:
         """From the store, for what the list of devices says now. Looks through the stored envelopes once a removal."""
@@ -77,6 +85,9 @@ class Ends:
         """From the named places back to what is applied, which ``tips`` tells; ``get`` reads header and id of an
         envelope by its name, ``None`` where it is not there. The farthest place whose path is there counts."""
         self._tips = {chain: tips[chain].seq if chain in tips else 0 for chain in self._named}
+        self._tried.clear()
+        for chain in {at.chain for name in self._refused if (at := names.parse_envelope(name)) is not None}:
+            self._vouch(chain, get)
         for chain, places in self._named.items():
             tip = tips.get(chain, Tip(*NOTHING))
             self._paths[chain] = {}
@@ -100,16 +111,50 @@ class Ends:
             seq, env_id = seq - 1, found[0].prev
         return path if env_id == tip.env_id else None
 
-    def check(self, chain: bytes, seq: int, env_id: bytes | None = None) -> None:
-        """Raises `Revoked` for an envelope past the end; without ``env_id`` as far as its number alone tells.
-
-        What is applied already is not asked about: it stays.
-        """
-        if chain not in self._named or seq <= self._tips.get(chain, 0):
+    def check(self, chain: bytes, seq: int) -> None:
+        """Raises `Revoked` for an envelope past the end, as far as its number alone tells."""
+        if chain not in self._named:
             return
-        accepted = self._paths.get(chain, {}).get(seq)
-        if accepted is None or (env_id is not None and env_id != accepted):
-            raise Revoked("the device was removed, and nobody had this of it when hearing so")
+        places = self._named[chain] | self._needed.get(chain, frozenset())
+        if seq > max(self._tips.get(chain, 0), *(at for at, _ in places), 0):
+            raise _past()
+
+    def judge(self, chain: bytes, seq: int, env_id: bytes, get: Get, *, new: bool) -> None:
+        """Raises `Revoked` for an envelope that is not accepted; ``get`` as for `trace`. ``new``: whether it brings
+        anything that is not applied here: what is, stays."""
+        if chain not in self._named or (seq <= self._tips.get(chain, 0) and not new):
+            return
+        if self._paths.get(chain, {}).get(seq) != env_id and env_id not in self._vouch(chain, get):
+            raise _past()
+
+    def stand_for(self, chain: bytes, place: End, get: Get) -> None:
+        """A member's envelope builds on what the one in that place of an ended chain brings."""
+        self._needed[chain] = self._needed.get(chain, frozenset()) | {place}
+        self._vouch(chain, get)
+
+    def _vouch(self, chain: bytes, get: Get) -> set[bytes]:
+        """Ids on the paths of the places that are named in a chain, back to what is stored here."""
+        found = self._vouched.setdefault(chain, set())
+        if self._roster is None:
+            return found
+        for place in self._named.get(chain, frozenset()) | self._needed.get(chain, frozenset()):
+            if (chain, place) in self._walked or (chain, place) in self._tried:
+                continue
+            self._tried.add((chain, place))
+            seq, env_id = place
+            for _ in range(MOST_TRACED):
+                found.add(env_id)
+                name = names.envelope_name(self._roster.vault_id, chain, seq, env_id) if seq > 0 else ""
+                with self._ledger.store.read() as reading:
+                    stored = not name or reading.has_envelope(name)
+                if stored:
+                    self._walked.add((chain, place))
+                    break
+                before = get(name)
+                if before is None or before[1] != env_id or (before[0].chain_id, before[0].seq) != (chain, seq):
+                    break
+                seq, env_id = seq - 1, before[0].prev
+        return found
 
     def check_named(self, statement: Statement) -> None:
         """Raises `Revoked` when a statement names a place in an ended chain that nobody else names and that is on no
@@ -140,13 +185,26 @@ class Ends:
     def released(self) -> list[str]:
         """Names that were set aside as past the end, and are not any more."""
         places = ((name, names.parse_envelope(name)) for name in self._refused)
-        found = [name for name, at in places if at is not None and not self.past(at.chain, at.seq) and self._listed(at)]
+        found = [
+            name
+            for name, at in places
+            if at is not None and (self._stands(at) or (not self.past(at.chain, at.seq) and self._listed(at)))
+        ]
         self._refused.difference_update(found)
         return sorted(found)
 
     def _listed(self, at: names.EnvelopeName) -> bool:
         accepted = self._paths.get(at.chain, {}).get(at.seq)
         return accepted is None or accepted[:16] == at.short
+
+    def _stands(self, at: names.EnvelopeName) -> bool:
+        """Whether it lies on the path of a named place, on whatever branch."""
+        return any(env_id[:16] == at.short for env_id in self._vouched.get(at.chain, ()))
+
+    def beside(self) -> list[str]:
+        """Names that were set aside and may be of branches that somebody built on."""
+        places = ((name, names.parse_envelope(name)) for name in self._refused)
+        return sorted(name for name, at in places if at is not None and at.chain in self._named)
 
     # ---- what envelopes say -----------------------------------------------------------------------------------
     def _search(self, reading: Reading, identity: Identity, epochs: Mapping[bytes, EpochKey]) -> None:
@@ -191,6 +249,10 @@ class Ends:
             self._searched |= searched
             self._said = said | self._said
             transaction.set_state(SAID, _packed(self._searched, self._said.values()))
+
+
+def _past() -> Revoked:
+    return Revoked("the device was removed, and nobody had this of it when hearing so")
 
 
 def _packed(searched: frozenset[bytes], said: Iterable[Statement]) -> bytes:

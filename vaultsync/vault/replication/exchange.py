@@ -6,10 +6,12 @@ what was packed is stored, and the next pass goes on from there. Nothing here ho
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from vaultsync import limits
 from vaultsync.crypto.envelope import Header, Kind, peek
 from vaultsync.crypto.revocation import check_epoch
 from vaultsync.crypto.roster_entry import Entry
@@ -123,6 +125,7 @@ class Exchange:
         self._parcels: dict[str, Parcel] = {}
         self._refused: dict[str, bytes] = {}
         self._vanished = False
+        self._missed: frozenset[bytes] = frozenset()
         self._receive_only = False
         self._settled = False  # the last pass was whole, and `push` may build on it
         self._tally = _Tally()
@@ -268,9 +271,29 @@ class Exchange:
         while True:
             while decision := core.decide():
                 self._carry_out(core, decision, stop)
-            if not (known := self._grafts.explain(core.missing())):
+            if known := self._grafts.explain(core.missing()):
+                core.receive(ev.Known(known))
+            elif not self._retry_needed(core):
                 return
-            core.receive(ev.Known(known))
+
+    def _retry_needed(self, core: Core) -> bool:
+        """What was set aside of ended chains is looked at again when something is missing: a member may have built on
+        it. Once for what is missing."""
+        missing = core.missing()
+        if not missing or missing == self._missed or not (aside := self._ends.beside()):
+            return False
+        self._missed = missing
+        parcels = []
+        for name in aside[: limits.SYNC_WINDOW]:
+            with contextlib.suppress(Incomplete, ObjectMissing, Refused, UpdateRequired):
+                parcels.append(open_parcel(name, self.remote.get(name), self._identity, self._rosters.epochs))
+        needed = self._grafts.needed([change for parcel in parcels for change in parcel.changes], missing)
+        for parcel in parcels:
+            if not needed.isdisjoint(change.hash for change in parcel.changes):
+                self._ends.stand_for(parcel.header.chain_id, (parcel.header.seq, parcel.env_id), self._peek)
+        found = self._ends.released()
+        core.receive(ev.Pardoned(found))
+        return bool(found)
 
     def _pack(self, core: Core) -> bool:
         """Pack what is not yet in envelopes, and tell the core of those; whether there was anything."""
@@ -445,7 +468,15 @@ class Exchange:
             data = self.remote.get(name)
             self._count_received(len(data))
             parcel = open_parcel(name, data, self._identity, self._rosters.epochs)
-            self._ends.check(parcel.header.chain_id, parcel.header.seq, parcel.env_id)
+            own = {change.hash for change in parcel.changes}
+            fresh = {name_ for name_ in own if not self._grafts.knows(name_)}
+            self._ends.judge(
+                parcel.header.chain_id,
+                parcel.header.seq,
+                parcel.env_id,
+                self._peek,
+                new=bool(fresh),
+            )
         except Incomplete:
             return ev.Incomplete(name)
         except Refused as error:
@@ -459,7 +490,6 @@ class Exchange:
         self._parcels[name] = parcel
         if self._ends.hear(parcel.statement):
             self._trace_ends(core)
-        own = {change.hash for change in parcel.changes}
         knows = self._grafts.knows
         deps = {dep for change in parcel.changes for dep in change.deps if dep not in own and not knows(dep)}
         with self._ledger.store.read() as reading:

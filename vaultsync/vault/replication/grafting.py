@@ -87,6 +87,21 @@ class Grafts:
         self._versions |= resolve(apart.wire.values(), Part(engine, apart.beyond), wanted=missing).versions
         return [hash for hash in missing if self.knows(hash)]
 
+    def needed(self, changes: Sequence[Change], missing: frozenset[bytes]) -> frozenset[bytes]:
+        """Of changes that are not here those that envelopes wait for, under their own name or that of what would stand
+        for them here."""
+        fresh = [change for change in changes if not self.knows(change.hash)]
+        if not fresh:
+            return frozenset()
+        engine = self._ledger.engine
+        apart = self._apart(engine, fresh)
+        images = resolve(apart.wire.values(), Part(engine, apart.beyond)).images
+        return frozenset(
+            change.hash
+            for change in fresh
+            if change.hash in missing or (change.hash in images and images[change.hash].hash in missing)
+        )
+
     def take(self, transaction: Transaction, identity: Identity, changes: Sequence[Change], chain: bytes) -> Identity:
         """Let the changes of one unit in, all or none; who this device is afterwards.
 

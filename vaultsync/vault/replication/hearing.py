@@ -16,17 +16,21 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
+from vaultsync.crypto.envelope import peek
 from vaultsync.crypto.roster import Roster
 from vaultsync.errors import UpdateRequired
 from vaultsync.store import Reading
 from vaultsync.vault.identity import ACCOUNT, NO_ACCOUNT, ROSTER, Identity
 from vaultsync.vault.ledger import Ledger, Transaction
+from vaultsync.vault.replication.grafting import SIDE
 from vaultsync.vault.replication.parcels import Parcel, tips
 
 __all__ = ["Heard", "applied", "due", "hear", "heard_of", "note_late", "note_readable"]
 
 REMOVED: Final = "removed/"
 """Prefix of the names under which it is stored what was so when a removal was heard of; the device's id follows."""
+MOST_BRANCHES: Final = 16
+"""Branches of one ended chain that a device names when it hears of the end: one that forks more is up to something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +96,26 @@ def _answered(roster: Roster, transaction: Transaction, identity: Identity) -> R
     now = identity.with_entries(roster)
     if roster.ack_due(own) or now.undisputed:
         roster, _ = roster.ack(identity.keys, applied(transaction.store, now), disputing=now.undisputed)
+        for places in _other_ends(transaction.store, roster):
+            roster, _ = roster.ack(identity.keys, places)
     if roster.owes(own) and (given := roster.grant_missing(identity.keys)) is not None:
         roster, _ = given
     return roster
+
+
+def _other_ends(reading: Reading, roster: Roster) -> list[dict[bytes, tuple[int, bytes]]]:
+    """Where the other branches of ended chains end that are applied here: an ack names one place of each chain."""
+    found: list[dict[bytes, tuple[int, bytes]]] = []
+    for chain, revoked in sorted(roster.revoked.items()):
+        beside = map(reading.envelope, reading.names_of(chain, SIDE))
+        held = [peek(stored.data) for stored in beside if stored is not None]
+        followed = {header.prev for header, _ in held}
+        ends = sorted((header.seq, env_id) for header, env_id in held if env_id not in followed)
+        for number, place in enumerate([end for end in ends if end not in revoked.acks][-MOST_BRANCHES:]):
+            if number == len(found):
+                found.append({})
+            found[number][chain] = place
+    return found
 
 
 # ---- what a removed device may have read --------------------------------------------------------------------------
