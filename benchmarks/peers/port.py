@@ -23,7 +23,7 @@ def nothing() -> None:
 
 
 class Listed(NamedTuple):
-    """One line of a list as a user interface shows it."""
+    """One line of a list as a user interface shows it. A library that lists tuples of these four hands out its own."""
 
     id: str
     title: str
@@ -34,8 +34,8 @@ class Listed(NamedTuple):
 class Handle(Protocol):
     """An opened vault."""
 
-    def listing(self) -> list[Listed]:
-        """Every entry, as a Python list."""
+    def listing(self) -> list[Any]:
+        """Every entry, as a Python list of tuples: id, title, type, status (see `Listed`)."""
         ...
 
     def read_all(self) -> list[Any]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import vaultsync as vs
-from benchmarks.peers.port import KEY, Listed, Peer
+from benchmarks.peers.port import KEY, Peer
 from benchmarks.workload import CARD, LOGIN, NOTE, Row
 from vaultsync.crypto.primitives import WEAK_FOR_TESTS
 from vaultsync.importers.records import Record
@@ -90,8 +90,8 @@ class _Handle:
     def __init__(self, vault: vs.Vault) -> None:
         self.vault = vault
 
-    def listing(self) -> list[Listed]:
-        return [Listed(each.id, each.title or "", each.type, each.status.value) for each in self.vault.view().summaries]
+    def listing(self) -> list[vs.Summary]:
+        return self.vault.view().summaries
 
     def read_all(self) -> list[vs.Content]:
         return list(self.vault.view().contents())

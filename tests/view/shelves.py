@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from vaultsync.schema.cells import Raw
+from vaultsync.view.columns import decode_columns, encode_columns
 from vaultsync.view.index import columns_of, decode_index, encode_index, index_of
-from vaultsync.view.pages import PAGE, decode_columns, encode_columns, encode_page
+from vaultsync.view.pages import PAGE, encode_page
 from vaultsync.view.picture import View
 from vaultsync.view.stored import Pages, Table
 
@@ -16,10 +17,11 @@ class Shelf:
 
     def __init__(self, view: View) -> None:
         entries = list(view.everything())
-        self.columns = encode_columns(columns_of(entries))
+        columns = columns_of(entries)
+        self.columns = encode_columns(columns)
         self.index = encode_index(index_of(entries, view.schema))
         self.pages = [
-            encode_page([entry.raw for entry in entries[start : start + PAGE]])
+            encode_page([entry.raw for entry in entries[start : start + PAGE]], columns, start)
             for start in range(0, len(entries), PAGE)
         ]
 
@@ -27,7 +29,7 @@ class Shelf:
         """What a process reads from them that has the schema and context of another view."""
         columns = decode_columns(self.columns)
         index = decode_index(self.index, like.schema)
-        pages = Pages(columns.ids, self.fetch, recover or (lambda ids: []))
+        pages = Pages(columns, self.fetch, recover or (lambda ids: []))
         return Table(columns, index, pages, like.schema, like.context)
 
     def fetch(self, number: int, many: int) -> dict[int, bytes]:

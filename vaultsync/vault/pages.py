@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from vaultsync.errors import DamagedStore, StoreError
 from vaultsync.schema.cells import Raw
 from vaultsync.vault.ledger import Ledger
+from vaultsync.view.columns import Columns
 from vaultsync.view.pages import PAGE
 from vaultsync.view.stored import AHEAD, Pages
 
@@ -17,8 +18,8 @@ __all__ = ["BasePages"]
 class BasePages(Pages):
     """See the module. A view may outlive its base (another process made it anew) and its vault (it was closed)."""
 
-    def __init__(self, ledger: Ledger, generation: bytes, heads: tuple[bytes, ...], ids: Sequence[str]) -> None:
-        super().__init__(ids, self._from_file, self._from_document)
+    def __init__(self, ledger: Ledger, generation: bytes, heads: tuple[bytes, ...], columns: Columns) -> None:
+        super().__init__(columns, self._from_file, self._from_document)
         self.generation = generation
         self._ledger = ledger
         self._heads = heads
@@ -46,7 +47,7 @@ class BasePages(Pages):
 
     def hold(self) -> None:
         """The file is about to be closed: have every page in memory."""
-        last = -(-len(self._ids) // PAGE)
+        last = -(-len(self._columns.ids) // PAGE)
         for number in range(0, last, AHEAD):
             try:
                 self._held |= self._from_file(number, min(AHEAD, last - number))

@@ -15,10 +15,12 @@ from vaultsync.schema.types import Schema
 from vaultsync.vault.ledger import Ledger
 from vaultsync.vault.pages import BasePages
 from vaultsync.vault.shelf import Base
+from vaultsync.view.columns import Columns
 from vaultsync.view.context import Context, Device
 from vaultsync.view.entry import Candidate, evaluate
 from vaultsync.view.index import Index, columns_of, evaluation, index_of
-from vaultsync.view.pages import PAGE, Columns, MalformedPage, encode_page, uncollected
+from vaultsync.view.packed import MalformedPage, uncollected
+from vaultsync.view.pages import PAGE, encode_page
 from vaultsync.view.picture import View
 from vaultsync.view.stored import Table
 
@@ -111,7 +113,7 @@ class Picture:
     def _indexed(self, columns: Columns, progress: Progress | None) -> Index:
         """What the local schema makes of entries that were evaluated for another one."""
         ledger, generation = self._ledger, self._ledger.shelf.generation or b""
-        pages = BasePages(ledger, generation, (), columns.ids)
+        pages = BasePages(ledger, generation, (), columns)
         items: Iterable[tuple[str, Raw]] = zip(columns.ids, map(pages.raw, range(len(columns.ids))), strict=True)
         if progress is not None:
             items = _counted(items, len(columns.ids), progress)
@@ -141,14 +143,14 @@ class Picture:
         except MalformedPage:
             return  # holds what no page can: it stays in memory
         rows = range(0, len(entries), PAGE)
-        pages = (encode_page([entry.raw for entry in entries[row : row + PAGE]]) for row in rows)
+        pages = (encode_page([entry.raw for entry in entries[row : row + PAGE]], columns, row) for row in rows)
         with uncollected():
             generation = ledger.shelve(Base(columns, index, self._evaluation, pages), state)
         if generation is not None:
             self._view = self._stored_view(generation, state.heads, columns, index)
 
     def _stored_view(self, generation: bytes, heads: tuple[bytes, ...], columns: Columns, index: Index) -> View:
-        pages = BasePages(self._ledger, generation, heads, columns.ids)
+        pages = BasePages(self._ledger, generation, heads, columns)
         self._pages.add(pages)
         return View.stored(Table(columns, index, pages, self._schema, self.context))
 

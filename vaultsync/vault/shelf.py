@@ -8,7 +8,7 @@ Parts, each a row of the store's cache (`store/cached.py`), sealed for their pla
                     first of them is a sum of those before
     COLUMNS  0      id, created, modified, source of every entry of the base, in the order of (created, id)
     INDEX    0      what one schema makes of them: verdicts, titles, sums
-    PAGES    n      64 entries of the base each
+    PAGES    n      128 entries of the base each
 
 Theory. **The journal is the truth**; a shelf that is not exactly of the journal's last position is not used. A base is
 immutable: it has a random generation that its rows are sealed with, so a page of another base, vault or place does not
@@ -31,14 +31,16 @@ from vaultsync.errors import BadSeal, DamagedStore
 from vaultsync.schema.cells import Raw
 from vaultsync.store import Reading, Writing
 from vaultsync.vault.touches import Touches
+from vaultsync.view.columns import Columns, decode_columns, encode_columns
 from vaultsync.view.index import Index, decode_index, encode_index
-from vaultsync.view.pages import PAGE, Columns, MalformedPage, decode_columns, encode_columns, pack, unpack
+from vaultsync.view.packed import MalformedPage, pack, unpack
+from vaultsync.view.pages import PAGE
 
 __all__ = ["Base", "Flat", "Shelf", "State"]
 
 CACHE: Final = "cache"
 """What the rows are sealed for."""
-FORMAT: Final = 2
+FORMAT: Final = 3
 """Of everything here, pages and index among it. A shelf of another one is made anew."""
 LOG, COLUMNS, INDEX, PAGES = range(4)
 LEAST_LOG: Final = 1_024

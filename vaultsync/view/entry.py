@@ -7,7 +7,7 @@ or ``str`` here shows a secret, or anything of what is unknown or hidden on this
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple, NoReturn
 
@@ -55,8 +55,13 @@ class Fields(dict[str, Any]):
         made._secret = secret
         return made
 
+    @property
+    def secret(self) -> frozenset[str]:
+        """The names whose values are masked."""
+        return getattr(self, "_secret", frozenset())
+
     def __repr__(self) -> str:
-        secret: Container[str] = getattr(self, "_secret", ())
+        secret = self.secret
         shown = (f"{k!r}: {MASK if k in secret else repr(v)}" for k, v in self.items())
         return "{" + ", ".join(shown) + "}"
 

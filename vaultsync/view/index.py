@@ -15,10 +15,11 @@ from typing import Final, NamedTuple
 
 from vaultsync.schema.lenses import Lens
 from vaultsync.schema.types import EntryType, Schema
+from vaultsync.view.columns import Columns
 from vaultsync.view.decide import Decision, Judgement, Status, shape_named
 from vaultsync.view.entry import Entry
 from vaultsync.view.notices import Fact, facts
-from vaultsync.view.pages import Columns, MalformedPage, array_of, bytes_of, pack, unpack
+from vaultsync.view.packed import MalformedPage, array_of, bytes_of, pack, unpack
 
 __all__ = ["Index", "columns_of", "decode_index", "encode_index", "evaluation", "index_of"]
 

@@ -1,8 +1,9 @@
-"""How stored entries are written down in bulk: pages of raw entries, and columns of what lists need of all of them.
+"""How stored entries are written down in bulk: pages of raw entries.
 
 Entries of one kind have the same keys, so a page holds each set of keys (a *layout*) once, and the values of its
 entries as columns. Of keys with an element those of a set (tags) are a column of names; others (the lines of a note,
-items) differ from entry to entry and stand with it. Marks (``$…``) are packed apart: only who asks decodes them.
+items) differ from entry to entry and stand with it. Marks (``$…``) are packed and deflated apart, as only who asks
+reads them; a time that the columns of all entries (`view/columns.py`) say as well is not said again.
 
 Bytes are our own and were sealed under the local key, so nothing here is defensive against a stranger; it still checks
 shapes, because a wrong answer is worse than none: everything that does not fit raises `MalformedPage`.
@@ -10,44 +11,18 @@ shapes, because a wrong answer is worse than none: everything that does not fit 
 
 from __future__ import annotations
 
-import gc
-import sys
-import threading
-from array import array
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
-import msgpack
-
 from vaultsync.schema.cells import Raw, Scalar, owner
+from vaultsync.view.columns import Columns
+from vaultsync.view.packed import MalformedPage, deflate, inflate, pack, unpack
 
-__all__ = [
-    "PAGE",
-    "Columns",
-    "Elements",
-    "Group",
-    "Layout",
-    "MalformedPage",
-    "Page",
-    "array_of",
-    "bytes_of",
-    "decode_columns",
-    "decode_page",
-    "encode_columns",
-    "encode_page",
-    "pack",
-    "uncollected",
-    "unpack",
-]
+__all__ = ["PAGE", "Elements", "Group", "Layout", "Page", "decode_page", "encode_page"]
 
-PAGE: Final = 64
+PAGE: Final = 128
 """Entries of a page: one is decoded to look at one entry, and all of them to look at everything."""
-
-
-class MalformedPage(Exception):
-    """What was kept does not have the shape that it was written in. Internal: the owner makes it again."""
 
 
 class Layout:
@@ -70,12 +45,14 @@ def _layout(keys: tuple[str, ...], sets: tuple[str, ...], marks: tuple[str, ...]
 
 Elements = Mapping[str, Mapping[str, Scalar]]
 """Cells of elements by field."""
+Times = tuple[Columns, int]
+"""The columns of all entries, and the row there of the first entry of a page."""
 
 
 class Group:
     """The entries of a page that have one layout, as columns."""
 
-    __slots__ = ("_marks", "columns", "elements", "holes", "layout", "members")
+    __slots__ = ("_marks", "_times", "columns", "elements", "holes", "layout", "members", "others")
 
     def __init__(
         self,
@@ -85,6 +62,7 @@ class Group:
         holes: bool,
         elements: list[Elements | None] | None,
         marks: Any,
+        times: Times | None = None,
     ) -> None:
         self.layout = layout
         self.members = members
@@ -95,7 +73,10 @@ class Group:
         """Whether one of them is None."""
         self.elements = elements
         """Of each entry, those that are in no set; None when none has any."""
+        self.others = () if elements is None else [place for place, cells in enumerate(elements) if cells]
+        """Which entries have some."""
         self._marks = marks
+        self._times = times
 
     def values(self, place: int) -> list[Any]:
         """Of one entry, the cells of all columns."""
@@ -113,24 +94,35 @@ class Group:
     def raw(self, place: int) -> Raw:
         """One entry as a mapping; a new one each time. Raises `MalformedPage`."""
         if isinstance(self._marks, bytes):
-            marks = unpack(self._marks)
+            marks = unpack(inflate(self._marks))
             if not isinstance(marks, list) or len(marks) != len(self.layout.marks):
                 raise MalformedPage("the marks of a page cannot be read")
             self._marks = marks
         found: dict[str, Scalar] = dict(zip(self.layout.keys, self.values(place), strict=False))
         try:
             for mark, column in zip(self.layout.marks, self._marks, strict=True):
-                found[mark] = column[place if len(column) > 1 else 0]
+                if type(column) is int:
+                    found[mark] = self._time(column, place)
+                else:
+                    found[mark] = column[place if len(column) > 1 else 0]
         except (TypeError, IndexError):
             raise MalformedPage("the marks of a page cannot be read") from None
         for cells in self.cells(place).values():
             found.update(cells)
         return found
 
+    def _time(self, which: int, place: int) -> int:
+        """What the columns of all entries say of one."""
+        if self._times is None:
+            raise IndexError("these entries stand in no columns")
+        columns, start = self._times
+        return (columns.created, columns.modified)[which][start + self.members[place]]
+
 
 # ---- pages ------------------------------------------------------------------------------------------------------
-def encode_page(raws: Sequence[Raw]) -> bytes:
-    """Some entries, in order."""
+def encode_page(raws: Sequence[Raw], columns: Columns | None = None, start: int = 0) -> bytes:
+    """Some entries, in order; with columns those of the rows from ``start`` on."""
+    times = None if columns is None else (columns, start)
     groups: dict[Any, tuple[list[int], list[list[Any]], list[Any], list[list[Any]]]] = {}
     for number, raw in enumerate(raws):
         keys: list[str] = []
@@ -160,10 +152,21 @@ def encode_page(raws: Sequence[Raw]) -> bytes:
         marked.append(marks)
     packed = []
     for layout, (members, rows, others, marked) in groups.items():
-        columns = _columns(rows)
-        holes = any(None in column for column in columns)
-        packed.append([*layout, bytes(members), columns, holes, others if any(others) else None, pack(_folded(marked))])
+        cells = _columns(rows)
+        holes = any(None in column for column in cells)
+        kept = deflate(pack(_folded(marked, _said(times, members))))
+        packed.append([*layout, bytes(members), cells, holes, others if any(others) else None, kept])
     return pack(packed)
+
+
+def _said(times: Times | None, members: Sequence[int]) -> tuple[tuple[int, ...], ...]:
+    """When these entries were created and modified, as the columns say it."""
+    if times is None:
+        return ()
+    columns, start = times
+    return tuple(
+        tuple([column[start + member] for member in members]) for column in (columns.created, columns.modified)
+    )
 
 
 def _is_set(at: int, cells: Mapping[str, Scalar]) -> bool:
@@ -174,12 +177,18 @@ def _columns(rows: list[list[Any]]) -> list[tuple[Any, ...]]:
     return list(zip(*rows, strict=True))
 
 
-def _folded(rows: list[list[Any]]) -> list[Sequence[Any]]:
-    """Columns; one that says the same text everywhere says it once."""
-    columns = _columns(rows)
-    return [
-        column[:1] if type(column[0]) is str and column.count(column[0]) == len(rows) else column for column in columns
-    ]
+def _folded(rows: list[list[Any]], said: tuple[tuple[int, ...], ...]) -> list[Sequence[Any] | int]:
+    """Columns; one that says the same text everywhere says it once, one that is said elsewhere is a number: where."""
+    found: list[Sequence[Any] | int] = []
+    for column in _columns(rows):
+        kinds = set(map(type, column))
+        if kinds == {int} and column in said:
+            found.append(said.index(column))
+        elif kinds == {str} and column.count(column[0]) == len(rows):
+            found.append(column[:1])
+        else:
+            found.append(column)
+    return found
 
 
 class Page:
@@ -210,11 +219,13 @@ class Page:
         return self._size
 
 
-def decode_page(data: bytes, count: int) -> Page:
-    """The entries of a page of ``count``. Raises `MalformedPage`."""
+def decode_page(data: bytes, count: int, columns: Columns | None = None, start: int = 0) -> Page:
+    """The entries of a page of ``count``, written with the same columns. Raises `MalformedPage`."""
+    times = None if columns is None else (columns, start)
     try:
         groups = [
-            _group(_layout(tuple(keys), tuple(sets), tuple(names)), *rest) for keys, sets, names, *rest in unpack(data)
+            _group(_layout(tuple(keys), tuple(sets), tuple(names)), times, *rest)
+            for keys, sets, names, *rest in unpack(data)
         ]
         members = groups[0].members if len(groups) == 1 else b"".join([group.members for group in groups])
     except (TypeError, ValueError, IndexError, AttributeError, KeyError):
@@ -224,7 +235,9 @@ def decode_page(data: bytes, count: int) -> Page:
     return Page(groups, count)
 
 
-def _group(layout: Layout, members: bytes, columns: Any, holes: bool, elements: Any, marks: bytes) -> Group:
+def _group(
+    layout: Layout, times: Times | None, members: bytes, columns: Any, holes: bool, elements: Any, marks: bytes
+) -> Group:
     size = len(members)
     if (
         type(members) is not bytes
@@ -235,113 +248,4 @@ def _group(layout: Layout, members: bytes, columns: Any, holes: bool, elements: 
         or (elements is not None and len(elements) != size)
     ):
         raise MalformedPage("a page does not hold what it should")
-    return Group(layout, members, columns, holes, elements, marks)
-
-
-# ---- columns ----------------------------------------------------------------------------------------------------
-class Columns:
-    """What is listed of every entry, whatever the schema: in the order of (created, id)."""
-
-    __slots__ = ("_packed", "_sources", "created", "ids", "modified")
-
-    def __init__(
-        self, ids: list[str], created: array[int], modified: array[int], sources: dict[int, str] | bytes
-    ) -> None:
-        """``sources``: also as they are written down; they are read when somebody asks."""
-        self.ids = ids
-        self.created = created
-        self.modified = modified
-        self._packed = sources if isinstance(sources, bytes) else None
-        self._sources = None if isinstance(sources, bytes) else sources
-
-    @property
-    def sources(self) -> dict[int, str]:
-        """Row -> ``$source``, of the entries that have one. Raises `MalformedPage`."""
-        if self._sources is None:
-            try:
-                rows, texts = unpack(self._packed or b"")
-                self._sources = dict(zip(array_of("q", rows), texts, strict=True))
-            except (TypeError, ValueError):
-                raise MalformedPage("where entries came from cannot be read") from None
-            self._packed = None
-        return self._sources
-
-
-def encode_columns(columns: Columns) -> bytes:
-    sources = columns.sources
-    return pack(
-        [
-            columns.ids,
-            bytes_of(columns.created),
-            bytes_of(columns.modified),
-            pack([bytes_of(array("q", sources)), list(sources.values())]),
-        ]
-    )
-
-
-def decode_columns(data: bytes) -> Columns:
-    """Raises `MalformedPage`."""
-    try:
-        ids, created, modified, sources = unpack(data)
-        columns = Columns(ids, array_of("q", created), array_of("q", modified), bytes(sources))
-    except (TypeError, ValueError):
-        raise MalformedPage("the list of entries cannot be read") from None
-    if not len(columns.ids) == len(columns.created) == len(columns.modified):
-        raise MalformedPage("the list of entries is not whole")
-    return columns
-
-
-def bytes_of(numbers: array[int]) -> bytes:
-    """Numbers, little-endian."""
-    if sys.byteorder == "big":  # written down little-endian
-        numbers = numbers[:]
-        numbers.byteswap()
-    return numbers.tobytes()
-
-
-def array_of(code: str, data: bytes) -> array[int]:
-    """Numbers as `bytes_of` wrote them. Raises ``ValueError``."""
-    numbers = array(code)
-    numbers.frombytes(data)
-    if sys.byteorder == "big":
-        numbers.byteswap()
-    return numbers
-
-
-# ---- msgpack, and the collector ---------------------------------------------------------------------------------
-def pack(value: object) -> bytes:
-    """Plain data as bytes. Text as Python holds it: also what no UTF-8 can say comes back as it was."""
-    return bytes(msgpack.packb(value, use_bin_type=True, unicode_errors="surrogatepass"))
-
-
-def unpack(data: bytes) -> Any:
-    """The reverse of `pack`. Raises `MalformedPage`."""
-    try:
-        with uncollected():
-            return msgpack.unpackb(data, raw=False, use_list=True, strict_map_key=False, unicode_errors="surrogatepass")
-    except (ValueError, TypeError, msgpack.exceptions.UnpackException, RecursionError):
-        raise MalformedPage("what was kept cannot be read") from None
-
-
-_pauses = 0
-_pausing = threading.Lock()
-_resume = False
-
-
-@contextmanager
-def uncollected() -> Iterator[None]:
-    """Pause the cyclic collector while many objects are made that are no garbage: it would look at all of them, again
-    and again. Nested and concurrent uses count; whoever had turned the collector off keeps it off."""
-    global _pauses, _resume  # noqa: PLW0603 - the collector is one for the process, and so is who paused it
-    with _pausing:
-        if _pauses == 0:
-            _resume = gc.isenabled()
-            gc.disable()
-        _pauses += 1
-    try:
-        yield
-    finally:
-        with _pausing:
-            _pauses -= 1
-            if _pauses == 0 and _resume:
-                gc.enable()
+    return Group(layout, members, columns, holes, elements, marks, times)

@@ -25,7 +25,7 @@ from vaultsync.view.decide import Status
 from vaultsync.view.entry import Entry, evaluate, fold
 from vaultsync.view.notices import Fact, Notice, facts, notices
 from vaultsync.view.ordered import GONE, OrderedMap, Removed
-from vaultsync.view.pages import uncollected
+from vaultsync.view.packed import uncollected
 from vaultsync.view.pieces import Piece, StoredIds, lazily, moved
 from vaultsync.view.stored import Content, Summary, Table
 from vaultsync.view.words import near
@@ -33,8 +33,9 @@ from vaultsync.view.words import near
 __all__ = ["Content", "Entries", "Summary", "View"]
 
 _Place = tuple[int, str]  # (created, id)
-_TOGETHER = 16
-"""Pieces whose contents are made at once: the collector looks at new objects whenever it may, so that it may seldom."""
+_FIRST, _TOGETHER = 4, 64
+"""Pieces whose contents are made at once, at first and at most: the collector looks at new objects whenever it may, so
+that it may seldom; who only wants the first few should not wait."""
 
 
 class Entries(Sequence[Entry]):
@@ -201,16 +202,15 @@ class View:
 
     def contents(self) -> Iterator[Content]:
         """Each entry in ``entries`` with all its fields, in their order: the way to read everything. Several times
-        cheaper than ``fields`` of one entry after the other; a few thousand are in memory at a time."""
+        cheaper than ``fields`` of one entry after the other; at most some sixteen thousand are in memory at a time."""
         pieces = self._state.shown.pieces
-        for start in range(0, len(pieces), _TOGETHER):
+        start, together = 0, _FIRST
+        while start < len(pieces):
             made: list[Content] = []
             with uncollected():
-                for piece in pieces[start : start + _TOGETHER]:
-                    if isinstance(piece, Piece):
-                        made += piece.contents()
-                    else:
-                        made += map(_content, piece[1])
+                for piece in pieces[start : start + together]:
+                    made += piece.contents() if isinstance(piece, Piece) else map(Content.of, piece[1])
+            start, together = start + together, min(2 * together, _TOGETHER)
             yield from made
 
     def everything(self) -> Iterator[Entry]:
@@ -276,10 +276,6 @@ class View:
                 where = f"{type!r} has" if type else "no entry type has a field"
                 raise UnknownField(f"{where}{' no field' if type else ''} {name!r}.{near(name, kinds)}")
         return kinds
-
-
-def _content(entry: Entry) -> Content:
-    return Content(entry.id, entry.title, entry.type, entry.status, entry.created, entry.modified, entry.fields)
 
 
 def _place(entry: Entry) -> _Place:

@@ -14,7 +14,7 @@ from vaultsync.view.stored import Content, StoredEntry, Summary, Table
 
 __all__ = ["Piece", "StoredIds", "lazily", "moved"]
 
-_SIZE: Final = 4 * PAGE
+_SIZE: Final = 2 * PAGE
 """Entries of a piece; it is copied when one of them changes."""
 
 

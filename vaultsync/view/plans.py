@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import repeat
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from vaultsync.schema.cells import Scalar
 from vaultsync.schema.kind import Kind
@@ -17,7 +17,7 @@ from vaultsync.view.decide import Judgement
 from vaultsync.view.entry import NO_FIELDS, Fields
 from vaultsync.view.pages import Elements, Group, Layout
 
-__all__ = ["Plan", "plan_of"]
+__all__ = ["NOTHING", "Plan", "Shown", "plan_of"]
 
 
 class _Step(NamedTuple):
@@ -29,15 +29,37 @@ class _Step(NamedTuple):
     kind: Kind
 
 
+class Shown(NamedTuple):
+    """The names of the fields that are shown of an entry, and which of them are masked. Most entries of a vault have
+    one of a few of these."""
+
+    names: tuple[str, ...]
+    secret: frozenset[str]
+
+    @classmethod
+    def of(cls, fields: Fields) -> Shown:
+        return cls(tuple(fields), fields.secret) if fields else NOTHING
+
+    def fields(self, values: Iterable[Any]) -> Fields:
+        """The values by these names."""
+        return Fields.of(zip(self.names, values, strict=True), self.secret) if self.names else NO_FIELDS
+
+
+NOTHING: Final = Shown((), frozenset())
+_MOST_SETS: Final = 4_096
+"""Sets of tags that entries of one plan share."""
+
+
 class Plan:
     """Where the fields of one shape stand in one layout, when everything that is stored fits."""
 
-    __slots__ = ("_decoded", "_names", "_past", "_places", "_secret", "_shown")
+    __slots__ = ("_decoded", "_past", "_places", "_secret", "_sets", "_shown", "shown")
 
     def __init__(self, layout: Layout, shown: list[_Step], past: list[_Step], secret: frozenset[str]) -> None:
         self._shown = shown
         self._past = past
         self._secret = secret
+        self._sets: dict[tuple[str, ...], frozenset[str]] = {}
         sets = {name: len(layout.keys) + number for number, name in enumerate(layout.sets)}
         columns: list[tuple[str, int, Callable[[Any], Any] | None]] = []
         fits = True
@@ -46,10 +68,12 @@ class Plan:
                 if place >= 0:
                     columns.append((name, place, decode))
             elif place < 0 and type(kind) is TagsKind:
-                columns.append((name, sets[name], frozenset))
+                columns.append((name, sets[name], self._set))
             else:
                 fits = False  # elements of another kind that are all True, beside a plain key or not
-        self._names = tuple(name for name, _, _ in columns) if fits else ()
+        names = tuple(name for name, _, _ in columns) if fits else ()
+        self.shown = Shown(names, secret) if names else NOTHING
+        """Of entries that have no gaps and no other elements (`rows`)."""
         self._places = [place for _, place, _ in columns]
         self._decoded = [(at, decode) for at, (_, _, decode) in enumerate(columns) if decode is not None]
 
@@ -65,27 +89,37 @@ class Plan:
 
     def read_all(self, group: Group) -> list[Fields]:
         """Of every entry of a group what is shown."""
-        if not self._shown:
-            return [NO_FIELDS] * len(group.members)
-        if not self._names:
+        rows = self.rows(group)
+        if rows is None:
             return [self.read_shown(group, place) for place in range(len(group.members))]
-        columns = [group.columns[place] for place in self._places]
-        holes = group.holes
-        if not holes:
-            for at, decode in self._decoded:
-                columns[at] = list(map(decode, columns[at]))
-                holes |= None in columns[at]
-        if holes:
-            return [self.read_shown(group, place) for place in range(len(group.members))]
-        secret = self._secret
-        made = list(map(Fields, map(zip, repeat(self._names), zip(*columns, strict=True))))
-        for fields in made:
-            fields._secret = secret
-        if group.elements is not None:
-            for place, elements in enumerate(group.elements):
-                if elements:
-                    made[place] = self.read_shown(group, place)
+        made = list(map(self.shown.fields, rows))
+        for place in group.others:
+            made[place] = self.read_shown(group, place)
         return made
+
+    def rows(self, group: Group) -> Iterable[tuple[Any, ...]] | None:
+        """Of every entry of a group the values of what is `shown`; those of ``group.others`` mean nothing. None where
+        entries show more or less than that."""
+        if not self._shown:
+            return repeat((), len(group.members))
+        if group.holes or not self.shown.names:
+            return None
+        columns = [group.columns[place] for place in self._places]
+        for at, decode in self._decoded:
+            columns[at] = list(map(decode, columns[at]))
+            if None in columns[at]:
+                return None
+        return zip(*columns, strict=True)
+
+    def _set(self, names: Sequence[str]) -> frozenset[str]:
+        """Tags: many entries have the same."""
+        key = tuple(names)
+        found = self._sets.get(key)
+        if found is None:
+            if len(self._sets) >= _MOST_SETS:
+                self._sets.clear()
+            found = self._sets[key] = frozenset(key)
+        return found
 
 
 def _values(steps: Iterable[_Step], values: Sequence[Any], elements: Elements) -> dict[str, Any]:

@@ -12,35 +12,28 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 from itertools import compress, groupby, repeat
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any, Final, NamedTuple
 
 from vaultsync.schema.cells import Raw
 from vaultsync.schema.types import Schema
+from vaultsync.view.columns import Columns
 from vaultsync.view.context import Context
 from vaultsync.view.decide import Judgement, Status
 from vaultsync.view.entry import Entry, Fields, evaluate
 from vaultsync.view.index import Index
-from vaultsync.view.pages import (
-    PAGE,
-    Columns,
-    Layout,
-    MalformedPage,
-    Page,
-    decode_page,
-    encode_page,
-    uncollected,
-)
-from vaultsync.view.plans import Plan, plan_of
+from vaultsync.view.packed import MalformedPage, uncollected
+from vaultsync.view.pages import PAGE, Layout, Page, decode_page, encode_page
+from vaultsync.view.plans import Plan, Shown, plan_of
 
 __all__ = ["KEPT_PAGES", "Content", "Pages", "StoredEntry", "Summary", "Table"]
 
-KEPT_PAGES: Final = 32
+KEPT_PAGES: Final = 16
 """Decoded pages kept: whoever goes through a list in order decodes each page once, whoever jumps about a few."""
 
 
 # ---- pages ------------------------------------------------------------------------------------------------------
-AHEAD: Final = 16
+AHEAD: Final = 8
 """Pages fetched at once by whoever goes through them in order."""
 
 
@@ -53,11 +46,11 @@ class Pages:
 
     def __init__(
         self,
-        ids: Sequence[str],
+        columns: Columns,
         fetch: Callable[[int, int], dict[int, bytes]],
         recover: Callable[[Sequence[str]], Sequence[Raw]],
     ) -> None:
-        self._ids = ids
+        self._columns = columns
         self._fetch = fetch
         self._recover = recover
         self._kept: dict[int, Page] = {}
@@ -77,7 +70,7 @@ class Pages:
             if data is None:
                 # Whoever has read the page before goes through them in order: fetch some at once.
                 many = AHEAD if number - 1 in self._kept else 1
-                fetched = self._fetch(number, min(many, -(-len(self._ids) // PAGE) - number))
+                fetched = self._fetch(number, min(many, -(-len(self._columns.ids) // PAGE) - number))
                 data = fetched.pop(number, None)
                 self._ahead = fetched
             found = self._read(number, data)
@@ -90,11 +83,11 @@ class Pages:
 
     def _read(self, number: int, data: bytes | None) -> Page:
         start = number * PAGE
-        ids = self._ids[start : start + PAGE]
+        ids = self._columns.ids[start : start + PAGE]
         try:
             if data is None:
                 raise MalformedPage("the page is not there")
-            return decode_page(data, len(ids))
+            return decode_page(data, len(ids), self._columns, start)
         except MalformedPage:
             return decode_page(encode_page(self._recover(ids)), len(ids))
 
@@ -185,35 +178,39 @@ class Table:
 
     def contents(self, rows: Sequence[int]) -> list[Content]:
         """Some rows, ascending, with everything that is shown of them."""
-        columns, index = self.columns, self.index
         made: list[Content] = []
         with uncollected():
             for number, some in groupby(rows, PAGE.__rfloordiv__):
-                page = self.pages.page(number)
-                shown = page.shown if page.shown is not None else self._shown(page, number)
+                page, here = self._contents(number), list(some)
                 start = number * PAGE
-                here = list(some)
-                part = slice(start, start + PAGE)
-                verdicts = index.numbers[part]
-                cells: Iterable[tuple[Any, ...]] = zip(
-                    columns.ids[part],
-                    index.titles[part],
-                    map(self.types.__getitem__, verdicts),
-                    map(self.statuses.__getitem__, verdicts),
-                    columns.created[part],
-                    columns.modified[part],
-                    shown,
-                    strict=True,
-                )
-                if len(here) < len(verdicts):
-                    wanted = set(here)
-                    cells = compress(cells, [row in wanted for row in range(start, start + len(verdicts))])
-                if None in shown:
-                    cells = (
-                        each if each[-1] is not None else (*each[:-1], self.entry(row).fields)
-                        for row, each in zip(here, cells, strict=True)
-                    )
-                made += map(tuple.__new__, repeat(Content), cells)
+                made += page if len(here) == len(page) else [page[row - start] for row in here]
+        return made
+
+    def _contents(self, number: int) -> list[Content]:
+        """Every entry of a page."""
+        columns, page, start = self.columns, self.pages.page(number), number * PAGE
+        part = slice(start, start + len(page))
+        verdicts = self.index.numbers[part]
+        told = columns.ids[part], self.index.titles[part], columns.created[part], columns.modified[part]
+        made: list[Any] = [None] * len(page)
+        for group in page.groups:
+            members = group.members
+            verdict = verdicts[members[0]]
+            alike = len(set(map(verdicts.__getitem__, members))) == 1
+            plan = self._plan(group.layout, verdict) if alike else None
+            rows = None if plan is None else plan.rows(group)
+            if plan is None or rows is None:
+                singly: Iterable[int] = members
+            else:
+                pick: _Pick = itemgetter(*members) if len(members) > 1 else _only(members[0])
+                ids, titles, created, modified = map(pick, told)
+                type_, status = repeat(self.types[verdict]), repeat(self.statuses[verdict])
+                cells = zip(ids, titles, type_, status, created, modified, repeat(plan.shown), rows, strict=False)
+                for member, content in zip(members, map(tuple.__new__, repeat(Content), cells), strict=True):
+                    made[member] = content
+                singly = map(members.__getitem__, group.others)
+            for member in singly:
+                made[member] = Content.of(self.entry(start + member))
         return made
 
     def _shown(self, page: Page, number: int) -> list[Fields | None]:
@@ -260,7 +257,8 @@ class Summary(NamedTuple):
 
 
 class Content(NamedTuple):
-    """An entry with everything that is shown of it. No ``repr`` shows a secret."""
+    """An entry with everything that is shown of it: ``values`` in the order of ``shown.names``. No ``repr`` of it, or
+    of its ``fields``, shows a secret."""
 
     id: str
     title: str | None
@@ -268,7 +266,30 @@ class Content(NamedTuple):
     status: Status
     created: int
     modified: int
-    fields: Fields
+    shown: Shown
+    values: tuple[Any, ...]
+
+    @classmethod
+    def of(cls, entry: Entry) -> Content:
+        fields = entry.fields
+        shown, values = Shown.of(fields), tuple(fields.values())
+        return cls(entry.id, entry.title, entry.type, entry.status, entry.created, entry.modified, shown, values)
+
+    @property
+    def fields(self) -> Fields:
+        """The values by their names: what ``entry.fields`` gives. Made when it is asked for."""
+        return self.shown.fields(self.values)
+
+    def __repr__(self) -> str:
+        told = (f"{name}={value!r}" for name, value in zip(self._fields[:6], self, strict=False))
+        return f"Content({', '.join(told)}, fields={self.fields!r})"
+
+
+_Pick = Callable[[Any], tuple[Any, ...]]
+
+
+def _only(place: int) -> _Pick:
+    return lambda column: (column[place],)
 
 
 # ---- entries ------------------------------------------------------------------------------------------------------
