@@ -31,7 +31,7 @@ from vaultsync.crypto.rows import LocalKey
 from vaultsync.document import batch as batches
 from vaultsync.document.engine import Engine
 from vaultsync.store.connection import Database
-from vaultsync.view import decide
+from vaultsync.view import decide, forms
 
 __all__ = ["counting", "measure"]
 
@@ -61,8 +61,9 @@ def counting() -> Iterator[Counter[str]]:
     try:
         judge = decide.judge
         for module in [m for name, m in sys.modules.items() if name.startswith("vaultsync.")]:
-            if vars(module).get("judge") is judge:
+            if vars(module).get("judge") is judge and module is not forms:
                 counted(module, "judge", lambda _: ("entries evaluated",))
+        counted(forms.Forms, "judge", lambda _: ("entries evaluated",))
         counted(LocalKey, "seal", lambda a: ("rows sealed", f"rows sealed: {a[1]}"))
         counted(LocalKey, "open", lambda a: ("rows opened", f"rows opened: {a[1]}"))
         counted(batches.Batch, "admit", lambda _: ("changes through the gate",))

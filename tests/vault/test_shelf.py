@@ -297,7 +297,7 @@ def test_a_check_says_what_is_wrong_with_it(path: Path) -> None:
     with reopen(path) as vault:
         health = vault.check()
         assert health.ok  # nothing is lost
-        assert any("1 of its 3 pages" in line for line in health.details)
+        assert any("1 of its 2 pages" in line for line in health.details)
         assert vault.check().ok
         check(vault, prepared=True)
 

@@ -20,6 +20,7 @@ from vaultsync.testing import MemoryRemote, environment
 from vaultsync.testing.vaults import KEY, PASSWORD
 from vaultsync.vault.vault import Vault
 from vaultsync.view import entry as entry_module
+from vaultsync.view.forms import Forms
 
 LOGIN = EntryType("login", fields=[Field("title", text), Field("password", secret), Field("labels", tags)])
 SCHEMA = Schema("costs", version=1, platform="linux", types=[LOGIN])
@@ -102,7 +103,14 @@ def measured(folder: Path, count: int, monkeypatch: pytest.MonkeyPatch) -> dict[
         meter.seen["judge"] += 1
         return judge(raw, schema)
 
+    judge_form = Forms.judge
+
+    def judging_form(forms: Forms, raw: Any) -> Any:
+        meter.seen["judge"] += 1
+        return judge_form(forms, raw)
+
     monkeypatch.setattr(entry_module, "judge", judging)
+    monkeypatch.setattr(Forms, "judge", judging_form)
     world = replace(environment("measured"), connect=meter.connect)
     costs: dict[str, Counter[str]] = {}
 

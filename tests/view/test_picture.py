@@ -14,12 +14,12 @@ from vaultsync.errors import EntryNotFound, UnknownField, UnknownType, WrongKind
 from vaultsync.schema.cells import canonical_json
 from vaultsync.schema.kinds import FileRef, file, instant, items, note, number, secret, tags, text
 from vaultsync.schema.types import EntryType, Field, Schema
-from vaultsync.view import entry as entry_module
 from vaultsync.view import notices as notices_module
 from vaultsync.view import picture
 from vaultsync.view.context import Context
 from vaultsync.view.decide import Status
 from vaultsync.view.entry import Entry
+from vaultsync.view.forms import Forms
 from vaultsync.view.ordered import GONE, OrderedMap
 from vaultsync.view.picture import View
 
@@ -96,17 +96,17 @@ def stored(i: int, title: str = "t") -> dict[str, Any]:
 def evaluations(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """One word for every evaluation of an entry and for every time its facts are taken."""
     seen: list[str] = []
-    judge, facts = entry_module.judge, notices_module.facts
+    judge, facts = Forms.judge, notices_module.facts
 
-    def counting(raw: Any, schema: Schema) -> Any:
+    def counting(self: Forms, raw: Any) -> Any:
         seen.append("judge")
-        return judge(raw, schema)
+        return judge(self, raw)
 
     def telling(entry: Entry, schema: Schema) -> Any:
         seen.append("facts")
         return facts(entry, schema)
 
-    monkeypatch.setattr(entry_module, "judge", counting)
+    monkeypatch.setattr(Forms, "judge", counting)
     monkeypatch.setattr(picture, "facts", telling)
     return seen
 

@@ -17,10 +17,10 @@ from vaultsync.vault.pages import BasePages
 from vaultsync.vault.shelf import Base
 from vaultsync.view.columns import Columns
 from vaultsync.view.context import Context, Device
-from vaultsync.view.entry import Candidate, evaluate
+from vaultsync.view.entry import Candidate, evaluate_all
 from vaultsync.view.index import Index, columns_of, evaluation, index_of
 from vaultsync.view.packed import MalformedPage, uncollected
-from vaultsync.view.pages import PAGE, encode_page
+from vaultsync.view.pages import PAGE, Cuts, encode_page
 from vaultsync.view.picture import View
 from vaultsync.view.stored import Table
 
@@ -117,8 +117,7 @@ class Picture:
         items: Iterable[tuple[str, Raw]] = zip(columns.ids, map(pages.raw, range(len(columns.ids))), strict=True)
         if progress is not None:
             items = _counted(items, len(columns.ids), progress)
-        entries = (evaluate(entry_id, raw, self._schema, self.context) for entry_id, raw in items)
-        index = index_of(entries, self._schema)
+        index = index_of(evaluate_all(items, self._schema, self.context), self._schema)
         with contextlib.suppress(StoreError), ledger.store.write() as writing:
             if ledger.shelf.holds(writing, generation):
                 with writing.optional():
@@ -143,7 +142,8 @@ class Picture:
         except MalformedPage:
             return  # holds what no page can: it stays in memory
         rows = range(0, len(entries), PAGE)
-        pages = (encode_page([entry.raw for entry in entries[row : row + PAGE]], columns, row) for row in rows)
+        cuts: Cuts = {}
+        pages = (encode_page([entry.raw for entry in entries[row : row + PAGE]], columns, row, cuts) for row in rows)
         with uncollected():
             generation = ledger.shelve(Base(columns, index, self._evaluation, pages), state)
         if generation is not None:

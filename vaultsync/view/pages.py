@@ -19,7 +19,7 @@ from vaultsync.schema.cells import Raw, Scalar, owner
 from vaultsync.view.columns import Columns
 from vaultsync.view.packed import MalformedPage, deflate, inflate, pack, unpack
 
-__all__ = ["PAGE", "Elements", "Group", "Layout", "Page", "decode_page", "encode_page"]
+__all__ = ["PAGE", "Cuts", "Elements", "Group", "Layout", "Page", "decode_page", "encode_page"]
 
 PAGE: Final = 128
 """Entries of a page: one is decoded to look at one entry, and all of them to look at everything."""
@@ -120,42 +120,71 @@ class Group:
 
 
 # ---- pages ------------------------------------------------------------------------------------------------------
-def encode_page(raws: Sequence[Raw], columns: Columns | None = None, start: int = 0) -> bytes:
+class _Cut:
+    """Where the parts of an entry stand among its values; one for all entries with the same keys in the same order."""
+
+    __slots__ = ("elements", "keys", "marks", "names", "plain", "sets")
+
+    def __init__(self, keys: tuple[str, ...]) -> None:
+        fields: dict[str, list[int]] = {}
+        self.plain: list[int] = []
+        self.marks: list[int] = []
+        for at, key in enumerate(keys):
+            if key[:1] == "$":
+                self.marks.append(at)
+            elif "/" in key or "@" in key:
+                fields.setdefault(owner(key), []).append(at)
+            else:
+                self.plain.append(at)
+        self.keys = tuple([keys[at] for at in self.plain])
+        self.names = tuple([keys[at] for at in self.marks])
+        self.elements = [(name, [(keys[at], at) for at in places]) for name, places in fields.items()]
+        self.sets = {
+            name: [key[len(name) + 1 :] for key, _ in cells]
+            for name, cells in self.elements
+            if all(key[len(name)] == "/" for key, _ in cells)
+        }
+        """Of fields whose elements may say no more than that they are there: the elements' names."""
+
+
+_MOST_CUTS: Final = 4_096
+Cuts = dict[tuple[str, ...], _Cut]
+"""What `encode_page` keeps from page to page. Names tags: it should not live longer than the work."""
+
+
+def encode_page(raws: Sequence[Raw], columns: Columns | None = None, start: int = 0, cuts: Cuts | None = None) -> bytes:
     """Some entries, in order; with columns those of the rows from ``start`` on."""
     times = None if columns is None else (columns, start)
+    cuts = {} if cuts is None else cuts
     groups: dict[Any, tuple[list[int], list[list[Any]], list[Any], list[list[Any]]]] = {}
     for number, raw in enumerate(raws):
-        keys: list[str] = []
-        row: list[Any] = []
-        names: list[str] = []
-        marks: list[Any] = []
-        elements: dict[str, dict[str, Scalar]] | None = None
-        for key, value in raw.items():
-            if key[:1] == "$":
-                names.append(key)
-                marks.append(value)
-            elif "/" in key or "@" in key:
-                elements = {} if elements is None else elements
-                elements.setdefault(owner(key), {})[key] = value
-            else:
-                keys.append(key)
-                row.append(value)
+        keys, values = tuple(raw), list(raw.values())
+        cut = cuts.get(keys)
+        if cut is None:
+            if len(cuts) >= _MOST_CUTS:
+                cuts.clear()
+            cut = cuts[keys] = _Cut(keys)
+        row: list[Any] = [values[at] for at in cut.plain]
         sets: list[str] = []
-        if elements is not None:
-            sets = [name for name, cells in elements.items() if _is_set(len(name), cells)]
-            row += [[key[len(name) + 1 :] for key in elements.pop(name)] for name in sets]
-        layout = (tuple(keys), tuple(sets), tuple(names))
+        elements: dict[str, dict[str, Scalar]] = {}
+        for name, cells in cut.elements:
+            if name in cut.sets and all(values[at] is True for _, at in cells):
+                sets.append(name)
+                row.append(cut.sets[name])
+            else:
+                elements[name] = {key: values[at] for key, at in cells}
+        layout = (cut.keys, tuple(sets), cut.names)
         members, rows, others, marked = groups.setdefault(layout, ([], [], [], []))
         members.append(number)
         rows.append(row)
         others.append(elements or None)
-        marked.append(marks)
+        marked.append([values[at] for at in cut.marks])
     packed = []
     for layout, (members, rows, others, marked) in groups.items():
-        cells = _columns(rows)
-        holes = any(None in column for column in cells)
+        found = _columns(rows)
+        holes = any(None in column for column in found)
         kept = deflate(pack(_folded(marked, _said(times, members))))
-        packed.append([*layout, bytes(members), cells, holes, others if any(others) else None, kept])
+        packed.append([*layout, bytes(members), found, holes, others if any(others) else None, kept])
     return pack(packed)
 
 
@@ -167,10 +196,6 @@ def _said(times: Times | None, members: Sequence[int]) -> tuple[tuple[int, ...],
     return tuple(
         tuple([column[start + member] for member in members]) for column in (columns.created, columns.modified)
     )
-
-
-def _is_set(at: int, cells: Mapping[str, Scalar]) -> bool:
-    return all(value is True and key[at] == "/" for key, value in cells.items())
 
 
 def _columns(rows: list[list[Any]]) -> list[tuple[Any, ...]]:

@@ -22,7 +22,7 @@ from vaultsync.schema.kind import Kind, KindMismatch
 from vaultsync.schema.types import Schema
 from vaultsync.view.context import Context
 from vaultsync.view.decide import Status
-from vaultsync.view.entry import Entry, evaluate, fold
+from vaultsync.view.entry import Entry, evaluate_all, fold
 from vaultsync.view.notices import Fact, Notice, facts, notices
 from vaultsync.view.ordered import GONE, OrderedMap, Removed
 from vaultsync.view.packed import uncollected
@@ -292,16 +292,16 @@ def _changed(state: _State, touched: Mapping[str, Raw | None], schema: Schema, c
     counted = state.counted
     gone: list[Entry] = []
     made: list[Entry] = []
-    for entry_id, raw in touched.items():
+    for entry_id in touched:
         if (old := state.ids.get(entry_id)) is not None:
             gone.append(old)
             counted -= old.counted
             sums.subtract(facts(old, schema))
-        if raw is not None:
-            new = evaluate(entry_id, raw, schema, context)
-            made.append(new)
-            counted += new.counted
-            sums.update(facts(new, schema))
+    there = ((entry_id, raw) for entry_id, raw in touched.items() if raw is not None)
+    for new in evaluate_all(there, schema, context):
+        made.append(new)
+        counted += new.counted
+        sums.update(facts(new, schema))
     told: dict[Fact, int | Removed] = {}
     for fact, change in sums.items():
         if change:

@@ -5,7 +5,6 @@ worked out once, and the entries of a page that have it are read together.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from itertools import repeat
 from typing import Any, Final, NamedTuple
 
 from vaultsync.schema.cells import Scalar
@@ -53,7 +52,7 @@ _MOST_SETS: Final = 4_096
 class Plan:
     """Where the fields of one shape stand in one layout, when everything that is stored fits."""
 
-    __slots__ = ("_decoded", "_past", "_places", "_secret", "_sets", "_shown", "shown")
+    __slots__ = ("_decoded", "_past", "_places", "_secret", "_sets", "_shown", "_tags", "shown")
 
     def __init__(self, layout: Layout, shown: list[_Step], past: list[_Step], secret: frozenset[str]) -> None:
         self._shown = shown
@@ -62,19 +61,22 @@ class Plan:
         self._sets: dict[tuple[str, ...], frozenset[str]] = {}
         sets = {name: len(layout.keys) + number for number, name in enumerate(layout.sets)}
         columns: list[tuple[str, int, Callable[[Any], Any] | None]] = []
+        tags: list[int] = []
         fits = True
         for name, place, decode, kind in shown:
             if name not in sets or not kind.has_elements:
                 if place >= 0:
                     columns.append((name, place, decode))
             elif place < 0 and type(kind) is TagsKind:
-                columns.append((name, sets[name], self._set))
+                columns.append((name, sets[name], None))
+                tags.append(len(columns) - 1)
             else:
                 fits = False  # elements of another kind that are all True, beside a plain key or not
         names = tuple(name for name, _, _ in columns) if fits else ()
         self.shown = Shown(names, secret) if names else NOTHING
-        """Of entries that have no gaps and no other elements (`rows`)."""
+        """Of entries that have no gaps and no other elements (`columns`)."""
         self._places = [place for _, place, _ in columns]
+        self._tags = tags
         self._decoded = [(at, decode) for at, (_, _, decode) in enumerate(columns) if decode is not None]
 
     def read(self, group: Group, place: int) -> tuple[Fields, Fields]:
@@ -89,19 +91,19 @@ class Plan:
 
     def read_all(self, group: Group) -> list[Fields]:
         """Of every entry of a group what is shown."""
-        rows = self.rows(group)
+        rows = self.columns(group)
         if rows is None:
             return [self.read_shown(group, place) for place in range(len(group.members))]
-        made = list(map(self.shown.fields, rows))
+        made = list(map(self.shown.fields, zip(*rows, strict=True))) if rows else [NO_FIELDS] * len(group.members)
         for place in group.others:
             made[place] = self.read_shown(group, place)
         return made
 
-    def rows(self, group: Group) -> Iterable[tuple[Any, ...]] | None:
-        """Of every entry of a group the values of what is `shown`; those of ``group.others`` mean nothing. None where
-        entries show more or less than that."""
+    def columns(self, group: Group) -> list[list[Any]] | None:
+        """Of every entry of a group the values of what is `shown`, a column a field; those of ``group.others`` mean
+        nothing. None where entries show more or less than that."""
         if not self._shown:
-            return repeat((), len(group.members))
+            return []
         if group.holes or not self.shown.names:
             return None
         columns = [group.columns[place] for place in self._places]
@@ -109,17 +111,17 @@ class Plan:
             columns[at] = list(map(decode, columns[at]))
             if None in columns[at]:
                 return None
-        return zip(*columns, strict=True)
+        for at in self._tags:
+            known = self._sets
+            columns[at] = [known.get(tags) or self._set(tags) for tags in map(tuple, columns[at])]
+        return columns
 
-    def _set(self, names: Sequence[str]) -> frozenset[str]:
-        """Tags: many entries have the same."""
-        key = tuple(names)
-        found = self._sets.get(key)
-        if found is None:
-            if len(self._sets) >= _MOST_SETS:
-                self._sets.clear()
-            found = self._sets[key] = frozenset(key)
-        return found
+    def _set(self, tags: tuple[str, ...]) -> frozenset[str]:
+        """Many entries have the same."""
+        if len(self._sets) >= _MOST_SETS:
+            self._sets.clear()
+        made = self._sets[tags] = frozenset(tags)
+        return made
 
 
 def _values(steps: Iterable[_Step], values: Sequence[Any], elements: Elements) -> dict[str, Any]:

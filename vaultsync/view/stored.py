@@ -198,14 +198,14 @@ class Table:
             verdict = verdicts[members[0]]
             alike = len(set(map(verdicts.__getitem__, members))) == 1
             plan = self._plan(group.layout, verdict) if alike else None
-            rows = None if plan is None else plan.rows(group)
+            rows = None if plan is None else plan.columns(group)
             if plan is None or rows is None:
                 singly: Iterable[int] = members
             else:
                 pick: _Pick = itemgetter(*members) if len(members) > 1 else _only(members[0])
                 ids, titles, created, modified = map(pick, told)
                 type_, status = repeat(self.types[verdict]), repeat(self.statuses[verdict])
-                cells = zip(ids, titles, type_, status, created, modified, repeat(plan.shown), rows, strict=False)
+                cells = zip(ids, titles, type_, status, created, modified, repeat(plan.shown), *rows, strict=False)
                 for member, content in zip(members, map(tuple.__new__, repeat(Content), cells), strict=True):
                     made[member] = content
                 singly = map(members.__getitem__, group.others)
@@ -256,35 +256,40 @@ class Summary(NamedTuple):
     status: Status
 
 
-class Content(NamedTuple):
-    """An entry with everything that is shown of it: ``values`` in the order of ``shown.names``. No ``repr`` of it, or
-    of its ``fields``, shows a secret."""
+class Content(tuple[Any, ...]):
+    """An entry with everything that is shown of it. No ``repr`` of it, or of its ``fields``, shows a secret.
 
-    id: str
-    title: str | None
-    type: str
-    status: Status
-    created: int
-    modified: int
-    shown: Shown
-    values: tuple[Any, ...]
+    One tuple an entry, as these are made by the hundred thousand: what is named below, `Shown`, then the values of the
+    fields.
+    """
+
+    __slots__ = ()
+
+    id: str = property(itemgetter(0))  # type: ignore[assignment]
+    title: str | None = property(itemgetter(1))  # type: ignore[assignment]
+    type: str = property(itemgetter(2))  # type: ignore[assignment]
+    status: Status = property(itemgetter(3))  # type: ignore[assignment]
+    created: int = property(itemgetter(4))  # type: ignore[assignment]
+    modified: int = property(itemgetter(5))  # type: ignore[assignment]
 
     @classmethod
     def of(cls, entry: Entry) -> Content:
+        told = entry.id, entry.title, entry.type, entry.status, entry.created, entry.modified
         fields = entry.fields
-        shown, values = Shown.of(fields), tuple(fields.values())
-        return cls(entry.id, entry.title, entry.type, entry.status, entry.created, entry.modified, shown, values)
+        return cls((*told, Shown.of(fields), *fields.values()))
 
     @property
     def fields(self) -> Fields:
         """The values by their names: what ``entry.fields`` gives. Made when it is asked for."""
-        return self.shown.fields(self.values)
+        shown: Shown = self[_SHOWN]
+        return shown.fields(self[_SHOWN + 1 :])
 
     def __repr__(self) -> str:
-        told = (f"{name}={value!r}" for name, value in zip(self._fields[:6], self, strict=False))
-        return f"Content({', '.join(told)}, fields={self.fields!r})"
+        names = ("id", "title", "type", "status", "created", "modified", "fields")
+        return f"Content({', '.join(f'{name}={getattr(self, name)!r}' for name in names)})"
 
 
+_SHOWN: Final = 6
 _Pick = Callable[[Any], tuple[Any, ...]]
 
 
