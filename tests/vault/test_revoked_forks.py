@@ -3,6 +3,8 @@ too. Nothing of that becomes visible; what an honest device had applied of a bra
 
 from __future__ import annotations
 
+import os
+import random
 from collections.abc import Iterator
 
 import pytest
@@ -139,3 +141,70 @@ def test_p17_what_somebody_built_on_who_never_came_back_is_there(home: Home, len
             one.vault.sync()
     for one in (home.laptop, newcomer):
         assert titles(one) == {"common", "by the phone", *copied, "by the tablet"}
+
+
+HISTORIES = int(os.environ.get("VAULTSYNC_HISTORIES", "5"))
+FIRST = int(os.environ.get("VAULTSYNC_SEED", "1"))
+
+
+@pytest.mark.parametrize("seed", range(FIRST, FIRST + HISTORIES))
+def test_random_histories_of_a_forked_chain_that_ends(seed: int) -> None:
+    """Two files of the phone write and see each other or not, before and after the removal; laptop and tablet see what
+    they are shown. What is there at the end is what one of them had when it heard, and what members wrote."""
+    rng = random.Random(seed)
+    home = Home(f"revoked {seed}")
+    try:
+        there: set[str] = set()
+        number, removed = 0, False
+        members = [home.laptop, home.tablet]
+
+        def see(one: Installed, share: float) -> None:
+            one.remote.confess()
+            draw = rng.random()
+            one.remote.withhold(
+                lambda name: "/env/" in name and random.Random(f"{draw} {name.split('-')[0]}").random() > share
+            )
+
+        heard: set[Installed] = set()
+        for _ in range(rng.randint(6, 16)):
+            one = rng.choice([home.phone, home.copy, home.phone, home.copy, *members])
+            if one in members:
+                late = removed and one not in heard and rng.random() < 0.6
+                see(one, rng.choice([0.5, 1.0, 1.0]))
+                if late:
+                    one.remote.withhold(lambda name: "/roster/" in name and name not in home.seen)
+                elif removed and one not in heard:
+                    there |= titles(one)  # in the next sync hearing comes before anything else
+                    heard.add(one)
+                if rng.random() < 0.4:
+                    number += 1
+                    one.vault.add("thing", title=f"member {number}")
+                    there.add(f"member {number}")
+                one.vault.sync()
+            else:
+                see(one, rng.choice([0.0, 0.6, 1.0]))
+                one.remote.withhold(lambda name: "/roster/" in name and name not in home.seen)
+                number += 1
+                one.vault.add("thing", title=f"phone {number}")
+                one.vault.sync()
+            if not removed and rng.random() < 0.2:
+                removed = True
+                home.laptop.remote.confess()
+                there |= titles(home.laptop)
+                heard.add(home.laptop)
+                home.remove_phone()
+        if not removed:
+            return
+        for one in members:
+            one.remote.confess()
+            if one not in heard:
+                there |= titles(one)
+        members.append(home.join("newcomer"))
+        for _ in range(5):
+            for one in members:
+                one.vault.sync()
+        for one in members:
+            assert titles(one) == there, f"seed {seed}: {one.name}"
+        assert len({one.vault._ledger.engine.heads for one in members}) == 1, f"seed {seed}"
+    finally:
+        home.close()

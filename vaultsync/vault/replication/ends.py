@@ -58,7 +58,7 @@ class Ends:
         self._needed: dict[bytes, frozenset[End]] = {}  # places that members built on
         self._vouched: dict[bytes, set[bytes]] = {}  # by chain the ids on the paths of named places
         self._walked: set[tuple[bytes, End]] = set()  # places whose path was walked to its end
-        self._tried: set[tuple[bytes, End]] = set()  # and to where it is there, since the last trace
+        self._tried: set[tuple[bytes, End]] = set()  # and as far as it was there
 
     def load(self, identity: Identity, epochs: Mapping[bytes, EpochKey]) -> None:
         """From the store, for what the list of devices says now. Looks through the stored envelopes once a removal."""
@@ -85,7 +85,8 @@ class Ends:
         """From the named places back to what is applied, which ``tips`` tells; ``get`` reads header and id of an
         envelope by its name, ``None`` where it is not there. The farthest place whose path is there counts."""
         self._tips = {chain: tips[chain].seq if chain in tips else 0 for chain in self._named}
-        self._tried.clear()
+        covered = {chain: tip.floor for chain, tip in tips.items()}  # what is not there below is collected, not late
+        self._tried = {(chain, place) for chain, place in self._tried if place[0] <= covered.get(chain, 0)}
         for chain in {at.chain for name in self._refused if (at := names.parse_envelope(name)) is not None}:
             self._vouch(chain, get)
         for chain, places in self._named.items():
