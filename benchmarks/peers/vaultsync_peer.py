@@ -6,6 +6,7 @@ the tests for the same reason. Clock and randomness are the real ones.
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -78,9 +79,33 @@ def open_vault(folder: Path, remote: MemoryRemote | None = None) -> vs.Vault:
     return vs.Vault.open(folder / FILE, schema=SCHEMA, key=KEY, environment=ENVIRONMENT, background=False, **opener)
 
 
+class Indexed(MemoryRemote):
+    """One that has its names in order, as every service has: what a listing costs is not what is measured here."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._names: list[str] = []
+
+    def put(self, name: str, data: bytes) -> None:
+        """See ``Remote.put``."""
+        if name not in self.objects:
+            insort(self._names, name)
+        super().put(name, data)
+
+    def list(self, prefix: str) -> list[str]:
+        """See ``Remote.list``."""
+        first = bisect_left(self._names, prefix)
+        return self._names[first : bisect_left(self._names, prefix + "\x7f", lo=first)]
+
+    def delete(self, name: str) -> None:
+        """See ``Remote.delete``."""
+        super().delete(name)
+        self._names = sorted(self.objects)
+
+
 def memory_remote(folder: Path) -> MemoryRemote:
     """What the published remote holds, in memory."""
-    stored, remote = FolderRemote(folder / REMOTE), MemoryRemote()
+    stored, remote = FolderRemote(folder / REMOTE), Indexed()
     for name in stored.list(""):
         remote.put(name, stored.get(name))
     return remote

@@ -227,7 +227,6 @@ def test_who_hears_that_its_chain_goes_on_elsewhere_looks_before_it_sends() -> N
         laptop, phone = world.found(), world.join("phone")
         world.sync_all()
         files = laptop.backup()
-        laptop.open()
         lost = laptop.vault.add("thing", title="after the backup")
         world.sync_all()
         phone.vault.add("thing", title="built on it")

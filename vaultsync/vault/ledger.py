@@ -86,6 +86,7 @@ class Ledger:
         self._touches = Touches(everything=True)
         self._elsewhere = Touches()
         self._parsed: dict[str, dict[str, tuple[bytes, Any]]] = {}
+        self._noted: dict[str, tuple[bytes, bytes | None]] = {}
         self._slots = _keyed(store.keyed_slots())
         self._stale = False
         self._others = store.watch()
@@ -456,6 +457,17 @@ class Ledger:
     def state(self, name: str) -> bytes | None:
         """A value that was stored under a name."""
         return self.unseal_state(name, self.store.state(name))
+
+    def noted(self, name: str) -> bytes | None:
+        """The same, unsealed once for as long as it is sealed as it was: for what passes look at again and again, and
+        holds no secret."""
+        sealed = self.store.state(name)
+        if sealed is None:
+            return None
+        kept = self._noted.get(name)
+        if kept is None or kept[0] != sealed:
+            kept = self._noted[name] = (sealed, self.unseal_state(name, sealed))
+        return kept[1]
 
     def states(self, prefix: str) -> dict[str, bytes]:
         """Every stored value whose name begins with ``prefix``."""

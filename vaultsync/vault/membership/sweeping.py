@@ -54,7 +54,7 @@ class Sweeper:
         away or refuses to delete keeps everything until the next time; neither is an error."""
         self.lacks_checkpoint = False
         now = self._environment.now_ms()
-        stored = self._ledger.state(self._key)
+        stored = self._ledger.noted(self._key)
         before = json.loads(stored) if stored else {"looked": None, "mailboxes": {}, "blobs": {}}
         if before["looked"] is not None and 0 <= now - before["looked"] < limits.SWEEP_EVERY_MS:
             return 0

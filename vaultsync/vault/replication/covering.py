@@ -135,11 +135,18 @@ class Covering:
         """Whether there are checkpoints that were not looked at."""
         return bool(self._offers)
 
-    def sent(self, name: str) -> None:
+    def sent(self, name: str, size: int) -> None:
         """An envelope was put."""
         parsed = names.parse_envelope(name)
         if parsed is not None:
             self._chains.setdefault(parsed.chain, []).append(name)
+            self.grew(parsed.chain, parsed.seq, size)
+
+    def grew(self, chain: bytes, seq: int, size: int) -> None:
+        """An envelope of so many bytes is stored as that of its chain: it need not be weighed."""
+        floor, last, weight = self._weighed.get(chain, (-1, 0, 0))
+        if seq == last + 1 and floor >= 0:
+            self._weighed[chain] = (floor, seq, weight + size)
 
     def holds_back(self, chain: bytes) -> bool:
         """Whether what is missing of the chain may be explained by a checkpoint that has not quite arrived."""
@@ -197,6 +204,8 @@ class Covering:
     # ---- after envelopes --------------------------------------------------------------------------------------
     def put(self, stop: threading.Event | None) -> None:
         """What of checkpoints the remote lacks: own ones, and after a loss those that stand for what is covered."""
+        if not self._known:
+            return
         waiting = self._undelivered()
         for one in self._known:
             if self._listed.issuperset(one.parts):
@@ -244,7 +253,7 @@ class Covering:
 
     def maintain(self, core: Core, stop: threading.Event | None) -> None:
         """Verify one more checkpoint of others, write one if that pays, and collect what nobody needs."""
-        applied = self._floors(core)
+        applied = core.tips()
         pays = due(applied, self._known, self._weight)
         if self._offers and (pays or self._holds_much(applied)):
             for offer in list(self._offers):

@@ -123,6 +123,7 @@ class Exchange:
         self._core: Core | None = None
         self._news = -1
         self._parcels: dict[str, Parcel] = {}
+        self._packed: dict[str, bytes] = {}  # what is about to be sent
         self._refused: dict[str, bytes] = {}
         self._vanished = False
         self._missed: frozenset[bytes] = frozenset()
@@ -156,7 +157,8 @@ class Exchange:
             if self._vanished and self._covering.unseen:  # collected while it was fetched: a checkpoint holds it
                 self._list(core, stop)
                 self._work_off(core, stop)
-            if not receive_only and self._pack(core):  # what came in was put right where it did not fit: send that too
+            came = self._tally.received or self._covering.merged
+            if came and not receive_only and self._pack(core):  # it was put right where it did not fit: send that too
                 self._work_off(core, stop)
             if not receive_only:
                 self._covering.put(stop)
@@ -299,11 +301,13 @@ class Exchange:
         """Pack what is not yet in envelopes, and tell the core of those; whether there was anything."""
         packed = pack_own(self._ledger, self._identity, self._rosters.epochs, self._environment)
         if packed:
-            write_mark(self._ledger)
+            *_, last = packed  # of the newest incarnation: it is packed after those before it
+            write_mark(self._ledger, last.chain, last.last)
             self._rosters.put(self._announcing)
             self._announcing = []
-        for name, env_id in packed:
-            core.receive(ev.Sealed(name, env_id))
+        for one in packed:
+            core.receive(ev.Sealed(one.name, one.env_id))
+            self._packed[one.name] = one.data
         return bool(packed)
 
     # ---- beginning --------------------------------------------------------------------------------------------
@@ -363,6 +367,7 @@ class Exchange:
         self._core = None
         self._settled = False
         self._parcels.clear()
+        self._packed.clear()
         self._refused.clear()
 
     # ---- attachments ------------------------------------------------------------------------------------------
@@ -447,17 +452,21 @@ class Exchange:
                 self._tally.quarantined.append(name)
 
     def _send(self, core: Core, name: str) -> None:
-        with self._ledger.store.read() as reading:
-            stored: Envelope | None = reading.envelope(name)
-        if stored is None:
+        data = self._packed.pop(name, None) or self._stored(name)
+        if data is None:
             return
-        self._put(name, stored.data)
+        self._put(name, data)
         with self._ledger.store.write() as writing:
             writing.mark_delivered(self.remote_id, name)
         core.receive(ev.Put(name))
-        self._covering.sent(name)
+        self._covering.sent(name, len(data))
         self._tally.sent += 1
         self._report_progress()
+
+    def _stored(self, name: str) -> bytes | None:
+        with self._ledger.store.read() as reading:
+            held: Envelope | None = reading.envelope(name)
+        return None if held is None else held.data
 
     def _fetch(self, core: Core, name: str) -> ev.Event:
         data = b""
@@ -547,7 +556,9 @@ class Exchange:
         if identity is not self._identity:
             self._began(core, identity)
         for name in unit.names:
-            del self._parcels[name]
+            parcel = self._parcels.pop(name)
+            if not unit.side:
+                self._covering.grew(unit.chain, parcel.header.seq, len(parcel.data))
         self._tally.received += len(unit.names)
         self._tally.entries |= touched
         self._report_progress()

@@ -53,7 +53,7 @@ class Findings:
         return replace(finding, device=device or finding.device, teller=teller or finding.teller)
 
     def _stored(self) -> list[Finding]:
-        data = self._ledger.state(FINDINGS)
+        data = self._ledger.noted(FINDINGS)
         return [_parsed(row) for row in json.loads(data)] if data else []
 
     def note(
@@ -93,7 +93,7 @@ class Witness:
     # ---- frontiers --------------------------------------------------------------------------------------------
     def claims(self) -> dict[bytes, Claims]:
         """For a new core."""
-        data = self._ledger.state(CLAIMS + self._key)
+        data = self._ledger.noted(CLAIMS + self._key)
         rows = json.loads(data) if data else {}
         return {
             bytes.fromhex(chain): Claims(
@@ -125,7 +125,7 @@ class Witness:
     def compare(self, rosters: Rosters) -> list[Finding]:
         """What the remote lacked of the list of devices and the account, and had before (by now all is there again);
         and who gave this device false keys, while it lacks the true ones."""
-        data = self._ledger.state(SHOWN + self._key)
+        data = self._ledger.noted(SHOWN + self._key)
         shown = json.loads(data) if data else {_ENTRIES: [], _ACCOUNT: ""}
         account = rosters.account_name
         entries = sorted(entry.hash.hex() for entry in rosters.identity.roster.log)
@@ -141,7 +141,7 @@ class Witness:
     def _keep(self, prefix: str, rows: dict[str, object]) -> None:
         data = json.dumps(rows).encode()
         name = prefix + self._key
-        before = self._ledger.state(name)
+        before = self._ledger.noted(name)
         if before != data and not (before is None and not rows):
             with self._ledger.write() as transaction:
                 transaction.set_state(name, data)

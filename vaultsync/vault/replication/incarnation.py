@@ -28,7 +28,6 @@ from vaultsync.limits import MAX_INODE_MOVES
 from vaultsync.store import Reading
 from vaultsync.vault.identity import IDENTITY, ROSTER, Identity
 from vaultsync.vault.ledger import Ledger, Transaction
-from vaultsync.vault.replication.waiting import own_tips
 
 __all__ = ["Lair", "renew", "write_mark"]
 
@@ -142,14 +141,10 @@ def _mark_path(ledger: Ledger) -> Path:
     return ledger.store.path.with_name(ledger.store.path.name + MARK_SUFFIX)
 
 
-def write_mark(ledger: Ledger) -> None:
+def write_mark(ledger: Ledger, chain: bytes, packed: int) -> None:
     """Note beside the file how far it is packed, before any of that is published. An older mark, or none, only means
     that a file put back is noticed later."""
-    chain = ledger.actor
-    tip = own_tips(ledger).get(chain)
-    if tip is None:
-        return
-    sealed = ledger.key.seal(_MARK, "", json.dumps([chain.hex(), tip.packed]).encode())
+    sealed = ledger.key.seal(_MARK, "", json.dumps([chain.hex(), packed]).encode())
     path = _mark_path(ledger)
     temporary = path.with_name(path.name + ".new")
     with contextlib.suppress(OSError):  # a folder that cannot be written to: the remote tells, later

@@ -57,7 +57,7 @@ _NONE: Final = (0, b"")
 # ---- notices ------------------------------------------------------------------------------------------------------
 def moved_rank(ledger: Ledger) -> tuple[int, bytes]:
     """The rank of the newest notice that this device acted on."""
-    stored = ledger.state(MOVED)
+    stored = ledger.noted(MOVED)
     if stored is None:
         return _NONE
     n, digest = json.loads(stored)

@@ -28,7 +28,18 @@ from vaultsync.vault.ledger import Ledger
 from vaultsync.vault.recording import GroupMark, OwnChange
 from vaultsync.vault.replication.waiting import own_tips
 
-__all__ = ["HEARD", "SEALED", "Incomplete", "Parcel", "held_places", "known_tips", "open_parcel", "pack_own", "tips"]
+__all__ = [
+    "HEARD",
+    "SEALED",
+    "Incomplete",
+    "Packed",
+    "Parcel",
+    "held_places",
+    "known_tips",
+    "open_parcel",
+    "pack_own",
+    "tips",
+]
 
 HEARD = "heard/"
 """State, by chain: when its writer sealed the last envelope that was applied here (ms, that device's clock)."""
@@ -117,15 +128,25 @@ class _Part(NamedTuple):
     group: bodies.Group | None
 
 
+class Packed(NamedTuple):
+    """An envelope that was just stored: its bytes, and the number of the last change of ``chain`` in it."""
+
+    name: str
+    env_id: bytes
+    data: bytes
+    chain: bytes
+    last: int
+
+
 def pack_own(
     ledger: Ledger, identity: Identity, epochs: dict[bytes, EpochKey], environment: Environment
-) -> list[tuple[str, bytes]]:
-    """Pack every own change that is in no envelope yet; returns names and ids of the envelopes that were stored.
+) -> list[Packed]:
+    """Pack every own change that is in no envelope yet; returns the envelopes that were stored.
 
     Call it as the only pusher of the store. Packing and sealing happen outside the lock that edits wait for.
     """
     waiting = {chain for chain, tip in own_tips(ledger).items() if tip.packed < tip.seq}
-    packed: list[tuple[str, bytes]] = []
+    packed: list[Packed] = []
     for chain in identity.own_chains:  # what an earlier incarnation left comes first: the next one builds on it
         if chain in waiting:
             packed += _pack_chain(ledger, identity, epochs.get(identity.roster.epoch), chain, environment)
@@ -134,7 +155,7 @@ def pack_own(
 
 def _pack_chain(
     ledger: Ledger, identity: Identity, epoch: EpochKey | None, chain: bytes, environment: Environment
-) -> list[tuple[str, bytes]]:
+) -> list[Packed]:
     with ledger.store.read() as reading:
         waiting = list(ledger.unpacked(reading, chain))
         if not waiting:
@@ -175,7 +196,7 @@ def _pack_chain(
                 name, chain, made.header.seq, made.env_id, envelope.Kind.CHANGES, made.data, True
             )
             transaction.store.packed_up_to(chain, change_seq)
-            packed.append((name, made.env_id))
+            packed.append(Packed(name, made.env_id, made.data, chain, change_seq))
         transaction.set_state(STATED + chain.hex(), _stating(frontier))
     return packed
 
