@@ -260,9 +260,16 @@ DEFENCES = [
     Defence(
         "vault: nothing past a removed device's end",
         "vault/replication/ends.py",
-        "if chain not in self._named or seq <= self._tips.get(chain, 0):",
-        "if True:",
-        "tests/vault/test_revocation.py",
+        "if self._paths.get(chain, {}).get(seq) != env_id and env_id not in self._vouch(chain, get):",
+        "if False:",
+        "tests/vault/test_revoked_forks.py",
+    ),
+    Defence(
+        "vault: a removed device's rivals of what it wrote stay unseen",
+        "vault/replication/ends.py",
+        "(seq <= self._tips.get(chain, 0) and not new)",
+        "seq <= self._tips.get(chain, 0)",
+        "tests/vault/test_revoked_forks.py",
     ),
     Defence(
         "vault: nothing sealed under a key older than its writer had",
