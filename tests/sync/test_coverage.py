@@ -79,14 +79,25 @@ def test_what_was_not_sent_yet_is_not_lost():
 
 def test_a_checkpoint_is_taken_when_it_is_cheaper_or_needed():
     many = limits.CATCH_UP_ENVELOPES
-    behind = situation({}, {ANN: [env(ANN, seq) for seq in range(1, many + 1)]})
-    small = Offer(many, ANN, bytes(16), many * limits.CATCH_UP_BYTES, ())
-    assert behind.wants(small, {})
-    assert not behind.wants(small._replace(size=small.size + 1), {})
-    assert not behind.wants(small._replace(covered=many - 1), {})
-    assert not behind.wants(small, {BOB: Tip(1, b"")})
+    one = {BOB: Tip(1, b"")}
+    behind = situation(one, {ANN: [env(ANN, seq) for seq in range(1, many + 1)]})
+    small = Offer(many + 1, ANN, bytes(16), many * limits.CATCH_UP_BYTES, ())
+    assert behind.wants(small, one)
+    assert not behind.wants(small._replace(size=small.size + 1), one)
+    assert not behind.wants(small._replace(covered=many), one)
+    assert not behind.wants(small, {BOB: Tip(2, b"")})
     gap = situation({}, {ANN: [env(ANN, 2)]})
     assert gap.wants(small._replace(size=1 << 40), {})
+
+
+def test_who_has_nothing_takes_a_checkpoint_of_the_larger_part():
+    behind = situation({}, {ANN: [env(ANN, seq) for seq in range(1, 15)]})
+    large = Offer(8, ANN, bytes(16), 8 * limits.ENVELOPE_TARGET_BYTES, ())
+    assert behind.wants(large, {})
+    assert not behind.wants(large._replace(size=large.size + 1), {})
+    assert not behind.wants(large._replace(covered=7), {})
+    assert not behind.wants(large, {BOB: Tip(1, b"")})
+    assert not situation({}, {}).wants(large, {})
 
 
 PLACES = st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12)), max_size=5)

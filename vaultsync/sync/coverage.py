@@ -87,10 +87,18 @@ class Situation(NamedTuple):
 
     def wants(self, offer: Offer, tips: Mapping[bytes, Tip]) -> bool:
         """Whether fetching the checkpoint is right: something is missing that it may explain or bring, or it is
-        cheaper than the envelopes."""
+        cheaper than the envelopes.
+
+        For who has nothing yet it is when it holds the larger part, and is no larger than those envelopes may be: one
+        is written only where they are many or large. It is fetched in less than half the bytes and verified by a
+        process of its own, and what it covers is not kept here.
+        """
         if self.lost or self.gaps:
             return True
-        gain = min(self.behind, offer.covered - sum(tip.seq for tip in tips.values()))
+        applied = sum(tip.seq for tip in tips.values())
+        gain = min(self.behind, offer.covered - applied)
+        if not applied and 2 * gain > self.behind and offer.size <= gain * limits.ENVELOPE_TARGET_BYTES:
+            return True
         return gain >= limits.CATCH_UP_ENVELOPES and offer.size <= gain * limits.CATCH_UP_BYTES
 
 
