@@ -273,7 +273,7 @@ DEFENCES = [
     ),
     Defence(
         "vault: nothing sealed under a key older than its writer had",
-        "vault/replication/exchange.py",
+        "vault/replication/incoming.py",
         "check_epoch(self._identity.roster, epoch=epoch, roster_head=head, previous=previous)",
         "pass",
         "tests/vault/test_insider.py",

@@ -148,11 +148,11 @@ def _plain_rows(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _unsent(monkeypatch: pytest.MonkeyPatch) -> None:
     """A device that forgets to send some of what it wrote."""
-    import vaultsync.vault.replication.exchange as exchange
+    import vaultsync.vault.replication.outgoing as outgoing
 
-    real = exchange.pack_own
+    real = outgoing.pack_own
     calls = iter(range(10**9))
-    monkeypatch.setattr(exchange, "pack_own", lambda *args: real(*args) if next(calls) < 12 else [])
+    monkeypatch.setattr(outgoing, "pack_own", lambda *args: real(*args) if next(calls) < 12 else [])
 
 
 def _leaky_batch(monkeypatch: pytest.MonkeyPatch) -> None:
