@@ -112,7 +112,7 @@ def op_b(peer: Any, spec: dict[str, Any], clock: Clock) -> dict[str, Any]:
     expected = sorted((row["title"], row["type"]) for row in workload.vault(spec["n"], spec["seed"]))
     check(titles == expected, "the list shows other titles")
     handle.close()
-    return {"rss": memory}
+    return {"rss": memory, "bytes": size_of(Path(spec["folder"]))}  # with what the first list leaves behind
 
 
 def op_c(peer: Any, spec: dict[str, Any], clock: Clock) -> dict[str, Any]:

@@ -54,7 +54,7 @@ def draw(results: Results, folder: Path, titles: dict[str, str]) -> None:
         ("M  open and list", "MB resident at the peak", value("B", "rss")),
         ("M  open and read everything", "MB resident at the peak", value("C", "rss")),
         ("M  edits", "MB resident at the peak", value("D", "rss")),
-        ("H  on disk after the import", "MB", value("A", "bytes", 1e6)),
+        ("H  on disk after the import", "MB", value("B", "bytes", 1e6)),
     ]
     _grid(pyplot, results, times, folder / "time.svg", titles, rows=2)
     _grid(pyplot, results, sizes, folder / "memory.svg", titles, rows=1)
