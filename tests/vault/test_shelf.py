@@ -526,3 +526,14 @@ def test_what_an_import_made_is_not_taken_for_what_somebody_wrote_after_it(tmp_p
     vault.update(more[0].id, title="by an edit")
     assert vault.view()[more[0].id].title == "by an edit"
     check(vault, prepared=True)
+
+
+def test_what_an_import_made_is_put_away_when_the_vault_is_closed(tmp_path: Path) -> None:
+    with Vault.create(tmp_path / "a.vault", schema=SCHEMA, key=KEY, environment=environment("bulk")) as vault:
+        vault.view()  # an import looks at where entries came from
+        with vault.batch():
+            entries = [vault.add("login", title=f"t{n}") for n in range(shelves.LEAST_LOG + 10)]
+    with reopen(tmp_path / "a.vault") as vault:
+        assert vault.view()[entries[7].id].title == "t7"
+        assert not vault._ledger.prepared, "the next opening read the document"
+        check(vault)

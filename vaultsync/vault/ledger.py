@@ -281,6 +281,11 @@ class Ledger:
                 return self._made[1][entry_id]
             return self.engine.read(ENTRIES, entry_id)
 
+    @property
+    def made_at_hand(self) -> bool:
+        """Whether the last change was a large import that nobody looked at."""
+        return self._made is not None and self._made[0] == self._position
+
     def forget_made(self) -> None:
         """Somebody looked at every entry of the last import: they need not be kept at hand any longer."""
         with self.lock:

@@ -124,6 +124,13 @@ class Picture:
                     ledger.shelf.put_index(writing, self._evaluation, index)
         return index
 
+    def put_away(self) -> None:
+        """Write down what an import made that nobody looked at yet, while it is at hand: whoever opens the vault next
+        would have to read all of it from the document."""
+        with self._ledger.lock:
+            if self._view is not None and self._ledger.made_at_hand:
+                self.current()
+
     def shelve(self) -> None:
         """Write everything down as it is now, and go on from what was written."""
         with self._ledger.lock:

@@ -229,6 +229,7 @@ class Works:
         self.syncing.close()
         self.pairings.close()
         with contextlib.suppress(StoreError):  # only makes the next opening quicker; everything is in the journal
+            self.picture.put_away()
             self._ledger.snapshot()
         self.picture.close()
         self._ledger.close()
