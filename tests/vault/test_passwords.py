@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sqlite3
@@ -411,6 +412,28 @@ def test_a_change_of_both_that_is_cut_off_is_finished_when_the_file_is_opened(
     with pytest.raises(WrongPassword):
         Vault.open(home.folder / "laptop.vault", schema=SCHEMA, password=OLD, environment=world())
     assert len(home.join(NEW, code).view()) == 2
+
+
+@pytest.mark.parametrize("away", [True, False])
+def test_the_older_slot_goes_with_the_next_sync_where_a_change_was_cut_off_before(
+    home: Home, away: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed between the two, or the remote went away: else the old password would let people in for ever."""
+    with monkeypatch.context() as cut:
+        cut.setattr(type(home.remote), "delete", went_away if away else killed)
+        with contextlib.nullcontext() if away else pytest.raises(KeyboardInterrupt):
+            home.laptop.change_password(OLD, NEW, code=home.code)
+    laptop = home.laptop if away else home.reopen(home.laptop, OLD)
+    assert len(list(home.remote.list("account"))) == 2
+    laptop.sync()
+    assert len(list(home.remote.list("account"))) == 1
+    with pytest.raises(WrongPassword):
+        home.join(OLD, home.code)
+    home.join(NEW, home.code)
+
+
+def went_away(*args: object, **kwargs: object) -> None:
+    raise RemoteUnavailable("away")
 
 
 def killed(*args: object, **kwargs: object) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 
 from vaultsync.crypto.keys import EpochKey
 from vaultsync.crypto.roster_entry import Entry, open_entry, seal_entry
-from vaultsync.errors import ObjectMissing, Refused, UpdateRequired
+from vaultsync.errors import ObjectMissing, Refused, RemoteRefused, RemoteUnavailable, UpdateRequired
 from vaultsync.remote.port import Remote
 from vaultsync.remote.signing import Readable
 from vaultsync.sync import names
@@ -42,6 +42,7 @@ class Rosters:
         self.listed: frozenset[bytes] = frozenset()
         """Entries that the remote showed when it was last asked, before any were put."""
         self.account_listed = False
+        self._keeps_slots = False  # it refused to delete one
         self._there: set[bytes] = set()
         self.use(identity)
 
@@ -108,13 +109,23 @@ class Rosters:
 
     # ---- the account ------------------------------------------------------------------------------------------
     def put_account(self) -> None:
-        """See to it that the account slot is there, unless a newer one is."""
+        """See to it that the account slot is there, unless a newer one is, and that older ones are not: they open with
+        passwords that were changed."""
         account = self.identity.account
         if not account.number:
             return
-        self.account_listed = any(slot.n >= account.number for _, slot in self._slots(account.locator))
+        slots = self._slots(account.locator)
+        self.account_listed = any(slot.n >= account.number for _, slot in slots)
         if not self.account_listed:
             self._put(self.account_name, account.data)
+        for name, slot in slots:
+            if slot.n < account.number and not self._keeps_slots:
+                try:
+                    self._remote.delete(name)
+                except RemoteRefused:
+                    self._keeps_slots = True
+                except RemoteUnavailable:
+                    break  # the next pass does
 
     @property
     def account_name(self) -> str:
