@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, NoReturn, ParamSpec, TypeVar
 
 from ..errors import EngineFailure
@@ -20,6 +21,7 @@ def is_panic(error: BaseException) -> bool:
     return type(error).__name__ == "PanicException"
 
 
+@lru_cache(maxsize=4_096)  # one entry is asked for several times in a row
 def object_id(obj: OpId) -> bytes:
     """The binding's id of an object. Its third part is a hint that may be wrong, so it is always 0."""
     counter, actor = obj

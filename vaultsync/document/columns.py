@@ -35,6 +35,10 @@ def to_unsigned(number: int) -> bytes:
     """Unsigned LEB128."""
     if 0 <= number < 128:
         return _SMALL[number]
+    if 0 <= number < 1 << 14:
+        return bytes((number & 127 | 128, number >> 7))
+    if 0 <= number < 1 << 21:  # operations of all but huge vaults
+        return bytes((number & 127 | 128, number >> 7 & 127 | 128, number >> 14))
     out = bytearray()
     while number > 127:
         out.append(number & 127 | 128)
@@ -47,6 +51,10 @@ def to_signed(number: int) -> bytes:
     """Signed LEB128."""
     if -64 <= number < 64:
         return _SMALL[number & 127]
+    if -(1 << 13) <= number < 1 << 13:
+        return bytes((number & 127 | 128, number >> 7 & 127))
+    if -(1 << 20) <= number < 1 << 20:
+        return bytes((number & 127 | 128, number >> 7 & 127 | 128, number >> 14 & 127))
     out = bytearray()
     while not -64 <= number < 64:
         out.append(number & 127 | 128)

@@ -24,6 +24,7 @@ from vaultsync.vault.replication.looking import looked_at, remember_looks
 from vaultsync.vault.replication.parcels import HEARD, SEALED, Incomplete, Parcel, held_places, open_parcel
 from vaultsync.vault.replication.rosters import Rosters
 from vaultsync.vault.replication.tally import Tally
+from vaultsync.view.packed import uncollected
 
 __all__ = ["Incoming", "Taken"]
 
@@ -184,7 +185,7 @@ class Incoming:
         `Unsent`."""
         parcels = [self._parcels[name] for name in unit.names]
         try:
-            with self._ledger.write() as transaction:
+            with uncollected(), self._ledger.write() as transaction:
                 if not unit.side:
                     self._check_sealed(transaction, unit.chain, parcels)
                 changes = [change for parcel in parcels for change in parcel.changes]

@@ -27,6 +27,7 @@ from vaultsync.vault.identity import Identity
 from vaultsync.vault.ledger import Ledger
 from vaultsync.vault.recording import GroupMark, OwnChange
 from vaultsync.vault.replication.waiting import own_tips
+from vaultsync.view.packed import uncollected
 
 __all__ = [
     "HEARD",
@@ -104,7 +105,8 @@ def open_parcel(name: str, data: bytes, identity: Identity, epochs: dict[bytes, 
     opened = envelope.open_envelope(data, sign_public=sign_public, epoch=epoch, vault_id=identity.vault_id)
     body = bodies.decode(opened)
     check_epoch(identity.roster, epoch=header.epoch_id, roster_head=body.roster_head)
-    changes = tuple(unpack_changes(body.changes, max_bytes=limits.MAX_ENVELOPE_BYTES))
+    with uncollected():
+        changes = tuple(unpack_changes(body.changes, max_bytes=limits.MAX_ENVELOPE_BYTES))
     _check_contents(header, body, changes, sign_public)
     return Parcel(name, header, env_id, body, changes, data)
 
@@ -148,7 +150,9 @@ def pack_own(
     waiting = {chain for chain, tip in own_tips(ledger).items() if tip.packed < tip.seq}
     packed: list[Packed] = []
     for chain in identity.own_chains:  # what an earlier incarnation left comes first: the next one builds on it
-        if chain in waiting:
+        if chain not in waiting:
+            continue
+        with uncollected():
             packed += _pack_chain(ledger, identity, epochs.get(identity.roster.epoch), chain, environment)
     return packed
 
