@@ -188,12 +188,12 @@ class DavRemote:
         self._completed(name, data, doing)
 
     def _completed(self, name: str, data: bytes, doing: str) -> None:
-        """What is there may be the beginning of the same bytes: somebody is putting them, or died doing so. Waited for,
-        and in the end finished: writing the same bytes over their beginning harms nobody."""
+        """What is there may be the beginning of the same bytes, or nothing yet: somebody is putting them, or died doing
+        so. Waited for, and in the end finished: writing the same bytes over their beginning harms nobody."""
         for turn in range(_TURNS):
             for _ in range(_PATIENCE):
                 there = self._read(name, doing)
-                if there is None or there == data or not _begins(there, data):
+                if there is not None and (there == data or not _begins(there, data)):
                     return self._settle(name, there, data)
                 time.sleep(_PAUSE)
             if turn < _TURNS - 1:  # others may finish it at the same time: theirs begins anew, too
