@@ -13,7 +13,7 @@ import vaultsync as vs
 from vaultsync.errors import RemoteUnavailable
 from vaultsync.testing import Clock, MemoryRemote, environment
 from vaultsync.testing.vaults import KEY
-from vaultsync.vault.replication.background import Background
+from vaultsync.vault.replication.background import Background, Outcome
 
 SCHEMA = vs.Schema(
     "notes",
@@ -228,13 +228,15 @@ def test_time_that_passes_in_a_short_wait_counts_as_sleep() -> None:
             wake.wait(timeout)
             return False
 
-        def attempt(self, stop: threading.Event) -> bool:
+        def attempt(self, stop: threading.Event, *, push: bool) -> Outcome:
             attempts.append(now[0])
-            return True
+            return Outcome.PASSED
 
     attempts: list[float] = []
     background = Background([Line()], "", lambda: None, wall=lambda: now[0], clock=lambda: now[0])  # type: ignore[list-item]
     background.start()
-    wait_for(lambda: len(attempts) == 2)
-    background.stop()
+    try:
+        wait_for(lambda: len(attempts) == 2)
+    finally:
+        background.stop()
     assert attempts == [0.0, 3_600.0]
