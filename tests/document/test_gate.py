@@ -96,6 +96,22 @@ def test_an_unknown_object(engine, obj):
     refused(engine, "cannot know", first_of_eve(engine, put(obj, "title")))
 
 
+@pytest.mark.parametrize("obj", [(None, ANN), (None, EVE)])
+def test_an_object_without_a_number(engine, obj):
+    """Found by fuzzing: such a change could be encoded, and stopped the device that received it."""
+    refused(engine, "no whole operation", first_of_eve(engine, put(obj, "title")))
+
+
+def test_an_operation_without_a_key(engine):
+    refused(engine, "no whole operation", first_of_eve(engine, put(ENTRY, None)))
+
+
+def test_overwriting_what_has_no_number(engine):
+    contents = contents_of(first_of_eve(engine, put(ENTRY, "title", "u", TITLE)))
+    assert contents.endswith(b"\x7f\x06"), "the last column: one number"
+    refused(engine, "garbled", reframed(contents[:-2] + b"\0\1"))
+
+
 def test_a_value_used_as_an_object(engine):
     refused(engine, "cannot know", first_of_eve(engine, put(TITLE, "title")))
 

@@ -383,9 +383,12 @@ def _look(columns: Sequence[bytes]) -> _Look:
     total = sum(pred_counts)
     if total > MAX_PREDS_PER_CHANGE:
         raise MalformedChange("a change overwrites more than allowed")
+    keys = read_runs(keys_column, count, read_string)
+    if None in keys:
+        raise MalformedChange("a change holds what is no whole operation: there is no key")
     return _Look(
         read_runs(objects_column, count, unsigned),
-        read_runs(keys_column, count, read_string),
+        keys,
         [_ACTIONS[action] for action in actions],
         pred_counts,
         read_runs(actors_column, total, unsigned),
@@ -401,9 +404,12 @@ def _read_ops(columns: dict[int, bytes], actors: list[bytes], looks: Looks | Non
         if looks is not None:
             looks[described] = look
     count = len(look.actions)
+    counters = read_runs(column(_OBJ_COUNTER, b""), count, unsigned)
+    if counters.count(None) != look.objects.count(None):
+        raise MalformedChange("a change holds what is no whole operation: half of an object's id")
     objs = [
         None if actor is None and counter is None else (counter, actors[actor])  # type: ignore[index]
-        for actor, counter in zip(look.objects, read_runs(column(_OBJ_COUNTER, b""), count, unsigned), strict=True)
+        for actor, counter in zip(look.objects, counters, strict=True)
     ]
     values: list[Scalar] = []
     raw = column(_VALUE, b"")
