@@ -55,6 +55,14 @@ def _measure(arguments: argparse.Namespace) -> Results:
         raise SystemExit(f"operations are {OPERATIONS}")
     results = Results([int(n) for n in arguments.n.split(",")], names)
     folder = Path(tempfile.mkdtemp(prefix="vaultsync-benchmark-", dir=arguments.folder))
+
+    def say(line: str) -> None:
+        """A run takes half an hour: what was measured so far is kept, for ``--again``."""
+        print(line, file=sys.stderr, flush=True)
+        if arguments.out:
+            arguments.out.parent.mkdir(parents=True, exist_ok=True)
+            arguments.out.with_suffix(".json").write_text(results.to_json(), encoding="utf-8")
+
     try:
         results.facts = machine.facts(repeat=arguments.repeat, seed=arguments.seed)
         results.facts["fsync_ms"] = fsync_ms(folder)
@@ -73,7 +81,7 @@ def _measure(arguments: argparse.Namespace) -> Results:
             many=arguments.many,
             repeat=arguments.repeat,
             budget=arguments.budget,
-            say=lambda line: print(line, file=sys.stderr, flush=True),
+            say=say,
         )
         runner.run(operations)
     finally:
