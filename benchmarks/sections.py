@@ -8,8 +8,8 @@ from typing import Final
 
 __all__ = ["ORDER", "put"]
 
-ORDER: Final = ("peers", "relay", "relay-postgresql", "costs")
-"""The sections as they stand in the file."""
+ORDER: Final = ("peers", "profile", "relay", "relay-postgresql", "costs")
+"""The sections as they stand in the file. The profile is written by hand: what goals that were missed are made of."""
 
 
 def put(path: Path, name: str, text: str) -> None:
