@@ -112,6 +112,16 @@ def test_overwriting_what_has_no_number(engine):
     refused(engine, "garbled", reframed(contents[:-2] + b"\0\1"))
 
 
+def test_overwriting_somebody_elses_value_in_an_entry_that_the_same_change_makes(engine):
+    """Found by fuzzing: the engine was asked for an object that it does not have, and failed."""
+    refused(engine, "no value of its key", first_of_eve(engine, make(IDS[1]), put((9, EVE), "title", "u", TITLE)))
+
+
+@pytest.mark.parametrize("pred", [(1, GENESIS_ACTOR), (4, GENESIS_ACTOR), ENTRY])
+def test_overwriting_what_is_older_than_the_entry(engine, pred):
+    refused(engine, "no value of its key", first_of_eve(engine, put(ENTRY, "title", "u", pred)))
+
+
 def test_a_value_used_as_an_object(engine):
     refused(engine, "cannot know", first_of_eve(engine, put(TITLE, "title")))
 

@@ -180,10 +180,11 @@ def _check_written(op: Op, max_chars: int) -> None:
 def _check_preds(change: Change, op: Op, own: OpId | None, known: Known, past: Past) -> None:
     if any(a >= b for a, b in zip(op.preds, op.preds[1:], strict=False)):
         raise MalformedChange("what an operation overwrites is out of order or named twice")
+    new = op.obj is not None and op.obj[1] == change.actor and op.obj[0] >= change.start_op  # made by this very change
     for pred in op.preds:
         counter, actor = pred
         if actor == change.actor and counter >= change.start_op:
             if pred != own:
                 raise MalformedChange("an operation overwrites what it cannot know")
-        elif op.obj is None or not past.covers(pred) or not known.is_value(op.obj, op.key, pred):
+        elif op.obj is None or new or not past.covers(pred) or not known.is_value(op.obj, op.key, pred):
             raise MalformedChange("an operation overwrites what is no value of its key in its past")
