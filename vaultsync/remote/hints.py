@@ -20,7 +20,9 @@ import weakref
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
-__all__ = ["FIRST_POLL", "HINTS", "LAST_POLL", "Hints", "directory_of"]
+from vaultsync.remote.port import check_prefix
+
+__all__ = ["FIRST_POLL", "HINTS", "LAST_POLL", "Hinted", "Hints", "directory_of"]
 
 HINTS: Final = "_heads"
 """First segment of every hint's key. No object's name begins with an underscore."""
@@ -171,3 +173,26 @@ class Hints:
         seen = self._look_at(prefix)
         self._mine.look = (prefix, started, seen)
         return seen
+
+
+class Hinted:
+    """The part of a remote that its hints answer: news are looked for, now and then, with one request for all of them.
+    Prefixes are checked here."""
+
+    _hints: Hints
+
+    def wait(self, prefix: str, timeout: float, wake: threading.Event) -> bool:
+        """See ``Remote.wait``. Looks every 5 to 60 seconds. Deletions are no news."""
+        return self._hints.wait(check_prefix(prefix), timeout, wake)
+
+    def looked(self, prefix: str, wake: threading.Event) -> float:
+        """See ``Polled.looked``."""
+        return self._hints.looked(check_prefix(prefix), wake)
+
+    def look_soon(self, prefix: str, wake: threading.Event) -> None:
+        """See ``Polled.look_soon``. It is one request."""
+        self._hints.look_soon(check_prefix(prefix), wake)
+
+    def alone_in(self, prefix: str) -> None:
+        """See ``Polled.alone_in``."""
+        self._hints.alone_in(check_prefix(prefix))

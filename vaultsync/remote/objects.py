@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import re
 import secrets
-import threading
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
@@ -28,7 +27,7 @@ from vaultsync.errors import (
     UnsupportedRemote,
 )
 from vaultsync.limits import MAX_ENVELOPE_BYTES
-from vaultsync.remote.hints import FIRST_POLL, HINTS, LAST_POLL, Hints, directory_of
+from vaultsync.remote.hints import FIRST_POLL, HINTS, LAST_POLL, Hinted, Hints, directory_of
 from vaultsync.remote.port import check_name, check_prefix, is_name
 
 if TYPE_CHECKING:
@@ -126,7 +125,7 @@ def _taken_apart(url: str) -> tuple[str, str, str, dict[str, str]]:
     return scheme, parts.netloc, unquote(parts.path).strip("/"), options
 
 
-class ObjectRemote:
+class ObjectRemote(Hinted):
     """Objects below a prefix of one bucket, by obstore.
 
     ``first`` and ``last`` are seconds between looks for news. With ``create`` (connecting for the first time) the
@@ -189,22 +188,6 @@ class ObjectRemote:
         check_name(name)
         self._call(lambda: obstore.delete(self._store, name), f"deleting {name}", missing=None)
         self._hints.changed(name)
-
-    def wait(self, prefix: str, timeout: float, wake: threading.Event) -> bool:
-        """See ``Remote.wait``. Looks every 5 to 60 seconds. Deletions are no news."""
-        return self._hints.wait(check_prefix(prefix), timeout, wake)
-
-    def looked(self, prefix: str, wake: threading.Event) -> float:
-        """See ``Polled.looked``."""
-        return self._hints.looked(check_prefix(prefix), wake)
-
-    def look_soon(self, prefix: str, wake: threading.Event) -> None:
-        """See ``Polled.look_soon``. It is one LIST."""
-        self._hints.look_soon(check_prefix(prefix), wake)
-
-    def alone_in(self, prefix: str) -> None:
-        """See ``Polled.alone_in``."""
-        self._hints.alone_in(check_prefix(prefix))
 
     def close(self) -> None:
         """See ``Remote.close``. Connections end with the last use of the store."""

@@ -11,7 +11,6 @@ import contextlib
 import os
 import re
 import secrets
-import threading
 import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
@@ -21,7 +20,7 @@ from urllib.parse import quote, unquote, urlsplit
 from vaultsync.errors import ObjectMissing, RemoteError, RemoteRefused, RemoteUnavailable, UnsupportedRemote
 from vaultsync.limits import MAX_ENVELOPE_BYTES, MAX_LISTING_BYTES
 from vaultsync.remote.davxml import Found, multistatus
-from vaultsync.remote.hints import FIRST_POLL, HINTS, LAST_POLL, Hints, directory_of
+from vaultsync.remote.hints import FIRST_POLL, HINTS, LAST_POLL, Hinted, Hints, directory_of
 from vaultsync.remote.port import check_name, check_prefix, is_name
 from vaultsync.remote.web import Answer, Request, Web, refusal
 
@@ -55,7 +54,7 @@ _Finds = list[Found]
 _LOOPBACK: Final = re.compile(r"localhost|127\.[0-9.]+|::1")
 
 
-class DavRemote:
+class DavRemote(Hinted):
     """Objects below ``url``, one collection a segment of the name.
 
     ``dav+https://name:password@host:port/folder`` (or ``dav+http://``, where the password is only ever sent as a
@@ -128,22 +127,6 @@ class DavRemote:
         if found and not any(one.collection for one in found):
             self._expect(self._ask("DELETE", name, doing), doing, 200, 202, 204, 404, 410)
         self._hints.changed(name)
-
-    def wait(self, prefix: str, timeout: float, wake: threading.Event) -> bool:
-        """See ``Remote.wait``. Looks every 5 to 60 seconds. Deletions are no news."""
-        return self._hints.wait(check_prefix(prefix), timeout, wake)
-
-    def looked(self, prefix: str, wake: threading.Event) -> float:
-        """See ``Polled.looked``."""
-        return self._hints.looked(check_prefix(prefix), wake)
-
-    def look_soon(self, prefix: str, wake: threading.Event) -> None:
-        """See ``Polled.look_soon``. It is one PROPFIND."""
-        self._hints.look_soon(check_prefix(prefix), wake)
-
-    def alone_in(self, prefix: str) -> None:
-        """See ``Polled.alone_in``."""
-        self._hints.alone_in(check_prefix(prefix))
 
     def close(self) -> None:
         """See ``Remote.close``."""

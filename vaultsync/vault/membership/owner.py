@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
+from vaultsync.crypto.account import AccountKey
 from vaultsync.crypto.recovery import RecoveryCode
 from vaultsync.crypto.renewal import next_slot, renew
 from vaultsync.crypto.roster import Roster
@@ -91,18 +92,17 @@ class Owner:
             identity = unlocking.load_identity(self._ledger)
             entry = decide(identity.roster, transaction, identity)
             identity = hear(transaction, identity, [entry], now_ms=self._environment.now_ms())
-            data = next_slot(
-                key,
-                session.account.contents,
-                identity.roster,
-                highest=session.account.highest,
-                entropy=self._environment.entropy,
-            )
-            slot = AccountSlot(session.account.slot.locator, session.account.highest + 1, data)
+            slot = self._next_slot(session, key, identity.roster)
             transaction.set_state(ACCOUNT, slot.to_bytes())
             listed = access.removing(self._ledger, session.account.contents.recovery, identity.roster)
             transaction.set_state(access.ACCESS, listed)
         return self._publish(session)
+
+    def _next_slot(self, session: _Session, key: AccountKey, roster: Roster) -> AccountSlot:
+        """The account's slot after the highest that there is, at the same place."""
+        account = session.account
+        data = next_slot(key, account.contents, roster, highest=account.highest, entropy=self._environment.entropy)
+        return AccountSlot(account.slot.locator, account.highest + 1, data)
 
     # ---- the account ------------------------------------------------------------------------------------------
     def change_password(self, old: str, new: str, code: str, *, also: Also = lambda transaction: None) -> bool:
@@ -111,14 +111,7 @@ class Owner:
         with self._opened(old, code) as session:
             key = account_key(session.code, new, self._environment)
             identity = unlocking.load_identity(self._ledger)
-            data = next_slot(
-                key,
-                session.account.contents,
-                identity.roster,
-                highest=session.account.highest,
-                entropy=self._environment.entropy,
-            )
-            slot = AccountSlot(session.account.slot.locator, session.account.highest + 1, data)
+            slot = self._next_slot(session, key, identity.roster)
             with self._ledger.write() as transaction:
                 transaction.set_state(ACCOUNT, slot.to_bytes())
                 also(transaction)
