@@ -211,7 +211,7 @@ DEFENCES = [
     Defence(
         "changes: overwrite only what they know",
         "document/gate.py",
-        "elif op.obj is None or not past.covers(pred) or not known.is_value(op.obj, op.key, pred):",
+        "elif op.obj is None or new or not past.covers(pred) or not known.is_value(op.obj, op.key, pred):",
         "elif op.obj is None:",
         "tests/document/test_gate.py tests/document/test_hostile.py",
     ),
