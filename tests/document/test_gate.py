@@ -20,7 +20,7 @@ from tests.document.model import (
     put,
 )
 from vaultsync.document.changes import decode, encode
-from vaultsync.document.columns import to_unsigned
+from vaultsync.document.columns import to_unsigned, unsigned
 from vaultsync.document.engine import Edit, Engine
 from vaultsync.document.layout import GENESIS, GENESIS_ACTOR, GENESIS_HASH, SECTION_OBJECTS
 from vaultsync.errors import MalformedChange, MissingDependencies
@@ -372,6 +372,18 @@ def test_numbers_in_more_bytes_than_needed(engine):
     contents = contents_of(first_of_eve(engine, put(ENTRY, "n", 1)))
     assert contents[0] == 1
     refused(engine, "canonical", reframed(b"\x81\x00" + contents[1:]))
+
+
+@pytest.mark.parametrize("more", [1, 2, 5])
+def test_a_length_in_more_bytes_than_needed(engine, more):
+    """The length stands outside of the contents, but is hashed with them: the engine took it and gave the change
+    another hash, so whoever received it had to load the document anew."""
+    contents = contents_of(first_of_eve(engine, put(ENTRY, "n", 1)))
+    length = to_unsigned(len(contents))
+    longer = length[:-1] + bytes((length[-1] | 128, *[128] * (more - 1), 0))
+    assert unsigned(longer, 0) == (len(contents), len(length) + more)
+    body = b"\x01" + longer + contents
+    refused(engine, "canonical", b"\x85\x6f\x4a\x83" + sha256(body).digest()[:4] + body)
 
 
 def test_a_document_chunk(engine):

@@ -251,6 +251,8 @@ def _open(chunk: bytes) -> tuple[bytes, bytes]:
     contents = chunk[at:]
     if len(contents) != length:
         raise MalformedChange("a change is cut short, or something follows it")
+    if chunk[_TYPE + 1 : at] != to_unsigned(length):  # it is hashed as it stands here, and as it should be elsewhere
+        raise MalformedChange("a change is not in canonical form")
     digest = chunk_hash(chunk)
     if digest[:4] != chunk[4:_TYPE]:
         raise MalformedChange("the checksum of a change is wrong")
