@@ -7,13 +7,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from operator import attrgetter
 from typing import Any
 
 from vaultsync.errors import DamagedStore, StoreBusy, StoreFailed
 from vaultsync.store.connection import Database, SqlValue, damaged
+from vaultsync.store.pictures import Kept, Picture, Pictures
 from vaultsync.store.stamps import written_by
 from vaultsync.store.tables import checksum, tally_checksum
 
@@ -106,6 +107,10 @@ class Rows:
             self._tally_row = Tally(*row[:-1])
         return self._tally_row
 
+    def _seen(self, picture: Picture) -> Mapping[Any, Any] | None:
+        """What is known of some tables without reading them; ``None``: nothing."""
+        return None
+
     @property
     def commits(self) -> int:
         """How many transactions changed this file so far."""
@@ -121,19 +126,20 @@ class Rows:
 class Changes(Rows):
     """Writes inside one transaction. After a statement failed nothing more is accepted: SQLite may have rolled back."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, kept: Kept = lambda picture, total: None) -> None:
         super().__init__(database)
         self._broken = False
         self.changed = False
         self.written: Counter[str] = Counter()
         """Statements that changed something, by table."""
-        self._set: dict[str, bytes | None] = {}
-        self._setting = 0  # statements of `written` that `_set` tells of
+        self.pictures = Pictures(kept, self.written)
 
-    @property
-    def states_set(self) -> dict[str, bytes | None] | None:
-        """The sealed values that were set; ``None`` when they were changed in another way, too."""
-        return self._set if self._setting == self.written["state"] else None
+    def _seen(self, picture: Picture) -> Mapping[Any, Any] | None:
+        return self.pictures.seen(picture, self._tally.commits)
+
+    def _changed(self, picture: Picture, statements: int = 1) -> dict[Any, Any] | None:
+        """Where to put down what the last so many statements on the picture's tables did, if that is kept."""
+        return self.pictures.changed(picture, statements, self._tally.commits)
 
     def _rows(self, doing: str, sql: str, *parameters: SqlValue) -> list[Any]:
         if self._broken:

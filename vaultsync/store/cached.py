@@ -75,7 +75,7 @@ class CachedWriting(CachedReading, Changes):
                 self._database.run(_WRITING, "ROLLBACK TO optional")
                 self._database.run(_WRITING, "RELEASE optional")
                 self._broken = False
-                self._setting = -1  # what was set in between is not
+                self.pictures.distrust()
             raise
         self._rows(_WRITING, "RELEASE optional")
 

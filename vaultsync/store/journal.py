@@ -14,6 +14,7 @@ from typing import Any
 
 from vaultsync.errors import AlreadyStored, Compacted, DamagedStore
 from vaultsync.store.base import Changes, Rows
+from vaultsync.store.pictures import Picture
 from vaultsync.store.rows import JournalRow, LostRow, NewRow, Origin, Tip, Weight
 from vaultsync.store.tables import checksum
 
@@ -148,6 +149,8 @@ class JournalReading(Rows):
 
     def own_tips(self) -> list[Tip]:
         """Every own incarnation that wrote into this file, also those whose rows are compacted."""
+        if (seen := self._seen(Picture.TIPS)) is not None:
+            return list(seen.values())
         rows = self._rows(_DOING, "SELECT actor, last_seq, last_hash, packed, crc FROM actors ORDER BY actor")
         if len(rows) != self._tally.actors:
             raise self._damaged(_DOING)
@@ -155,6 +158,8 @@ class JournalReading(Rows):
 
     def own_tip(self, actor: bytes) -> Tip | None:
         """The same for one incarnation; ``None`` when it never wrote here."""
+        if (seen := self._seen(Picture.TIPS)) is not None:
+            return seen.get(actor)
         row = self._row(_DOING, "SELECT actor, last_seq, last_hash, packed, crc FROM actors WHERE actor = ?", actor)
         if row is None:
             return next((tip for tip in self.own_tips() if tip.actor == actor), None)  # none, and none is damaged
@@ -273,6 +278,8 @@ class JournalWriting(JournalReading, Changes):
             "UPDATE actors SET last_seq = ?, last_hash = ?, packed = ?, crc = ? WHERE actor = ?",
             *(tip.seq, tip.hash, tip.packed, checksum("actors", *tip), tip.actor),
         )
+        if (shown := self._changed(Picture.TIPS)) is not None:
+            shown[tip.actor] = tip
 
     def packed_up_to(self, actor: bytes, seq: int) -> None:
         """Own changes up to ``seq`` are in stored envelopes now: those below the floor go. Never moves back.

@@ -32,6 +32,11 @@ class Commits:
         with self._lock:
             self.certain = False
 
+    def at(self, total: int) -> bool:
+        """Whether nobody else committed anything up to ``total`` that was not looked at yet."""
+        with self._lock:
+            return self.certain and not self._own and self._seen == total
+
     def look(self, total: int) -> bool:
         """Whether any of the commits up to ``total`` that were not looked at yet is somebody else's."""
         with self._lock:

@@ -11,6 +11,7 @@ from typing import Any
 
 from vaultsync.errors import AlreadyStored, DamagedStore
 from vaultsync.store.base import Changes, Rows
+from vaultsync.store.pictures import Picture
 from vaultsync.store.rows import Envelope, Quarantined, Slot
 from vaultsync.store.tables import checksum
 
@@ -44,6 +45,8 @@ class ObjectsReading(Rows):
 
         To be sure of that, a name that is not there costs a pass over all values, once a transaction.
         """
+        if (seen := self._seen(Picture.STATE)) is not None:
+            return seen.get(name)
         row = self._row(_STATE, "SELECT name, sealed, crc FROM state WHERE name = ?", name)
         if row is None:
             if not self._states_whole:
@@ -122,6 +125,15 @@ class ObjectsReading(Rows):
         )
         return None if row is None else self._envelope(row)
 
+    def last_place(self, chain: bytes, kind: int) -> tuple[int, bytes] | None:
+        """(seq, id) of that one alone."""
+        seen = self._seen(Picture.LAST)
+        if seen is not None and (chain, int(kind)) in seen:
+            place: tuple[int, bytes] | None = seen[chain, int(kind)]
+            return place
+        last = self.last_envelope(chain, kind)
+        return None if last is None else (last.seq, last.env_id)
+
     def names_of(self, chain: bytes, kind: int, after: int = 0) -> list[str]:
         """Names of the stored objects of one chain and kind with a seq above ``after``, by seq, without reading
         them."""
@@ -160,6 +172,13 @@ class ObjectsReading(Rows):
             self._complete(_ENVELOPES, "outbox")
         return rows
 
+    def outbox(self) -> dict[str, dict[str, tuple[int, int]]]:
+        """By remote, by name of an envelope that it lacks, oldest first: (kind, bytes)."""
+        return {
+            remote: {name: (kind, size) for name, kind, size in self.undelivered_sizes(remote)}
+            for remote in self.remotes()
+        }
+
     def names(self, prefix: str = "") -> set[str]:
         """Names of all stored objects below ``prefix``."""
         rows = self._rows(_ENVELOPES, "SELECT name FROM envelopes WHERE name >= ? AND name < ?", prefix, _above(prefix))
@@ -168,6 +187,8 @@ class ObjectsReading(Rows):
     # ---- remotes
     def remotes(self) -> list[str]:
         """The remotes that deliveries are kept for."""
+        if (seen := self._seen(Picture.OUTBOX)) is not None:
+            return list(seen)
         return [remote for _, remote in self._remotes()]
 
     def _remotes(self) -> list[tuple[int, str]]:
@@ -221,19 +242,26 @@ class ObjectsWriting(ObjectsReading, Changes):
 
     def set_state(self, name: str, sealed: bytes | None) -> None:
         """Set a sealed value, or forget it."""
-        before = self.written["state"]
-        self._set_state(name, sealed)
-        self._set[name] = sealed
-        self._setting += self.written["state"] - before
-
-    def _set_state(self, name: str, sealed: bytes | None) -> None:
         doing = "storing a setting"
+        seen, before = self._seen(Picture.STATE), self.written["state"]
         if sealed is None:
             self._delete("state", doing, "DELETE FROM state WHERE name = ?", name)
-            return
-        crc = checksum("state", name, sealed)
-        if self._write(doing, "UPDATE state SET crc = ?, sealed = ? WHERE name = ?", crc, sealed, name) == 0:
-            self._insert("state", doing, "INSERT INTO state (name, crc, sealed) VALUES (?, ?, ?)", name, crc, sealed)
+        else:
+            crc = checksum("state", name, sealed)
+            if seen is None:
+                there = self._write(doing, "UPDATE state SET crc = ?, sealed = ? WHERE name = ?", crc, sealed, name)
+            else:
+                there = name in seen
+            if seen is not None or not there:
+                replace = "INSERT OR REPLACE INTO state (name, crc, sealed) VALUES (?, ?, ?)"
+                self._change(doing, replace, name, crc, sealed)
+            if not there:
+                self._count("state", 1)
+        if (shown := self._changed(Picture.STATE, self.written["state"] - before)) is not None:
+            if sealed is None:
+                shown.pop(name, None)
+            else:
+                shown[name] = sealed
 
     def replace_slots(self, slots: Sequence[Slot | bytes]) -> None:
         """Wrap the key differently: the old slots are overwritten. `Store.scrub` then clears the log of them."""
@@ -278,9 +306,27 @@ class ObjectsWriting(ObjectsReading, Changes):
             *(name, chain, seq, env_id, kind, int(own)),
             *(checksum("envelopes", name, chain, seq, env_id, kind, int(own), data), data),
         )
+        if (last := self._changed(Picture.LAST)) is not None and (chain, kind) in last:
+            before = last[chain, kind]
+            if before is None or before[0] <= seq:
+                last[chain, kind] = (seq, env_id)
         if own:
-            for remote in self.remotes():
-                self.mark_undelivered(remote, name)
+            self._owe(name, kind, len(data))
+
+    def _owe(self, name: str, kind: int, size: int) -> None:
+        """Every remote lacks an envelope that was just stored."""
+        doing = "noting a delivery"
+        seen = self._seen(Picture.OUTBOX)
+        self._change(
+            doing,
+            "INSERT INTO outbox (remote, envelope) SELECT remotes.id, envelopes.id FROM remotes, envelopes "
+            "WHERE envelopes.name = ?",
+            name,
+        )
+        self._count("outbox", self._tally.remotes)
+        if seen is not None and (shown := self._changed(Picture.OUTBOX)) is not None:
+            for remote, lacks in seen.items():
+                shown[remote] = {**lacks, name: (kind, size)}
 
     def drop_envelope(self, name: str) -> None:
         """Forget a stored object (collected: two verified checkpoints cover it)."""
@@ -323,12 +369,18 @@ class ObjectsWriting(ObjectsReading, Changes):
 
     def mark_delivered(self, remote: str, name: str) -> None:
         """The remote holds the object. Harmless when that was known."""
+        seen = self._seen(Picture.OUTBOX)
+        if seen is None or remote not in seen:
+            self._remote_id(remote)
         self._delete(
             "outbox",
             "noting a delivery",
-            "DELETE FROM outbox WHERE remote = ? AND envelope = (SELECT id FROM envelopes WHERE name = ?)",
-            *(self._remote_id(remote), name),
+            "DELETE FROM outbox WHERE remote = (SELECT id FROM remotes WHERE remote = ?) "
+            "AND envelope = (SELECT id FROM envelopes WHERE name = ?)",
+            *(remote, name),
         )
+        if (shown := self._changed(Picture.OUTBOX)) is not None:
+            shown[remote] = {lacks: what for lacks, what in shown[remote].items() if lacks != name}
 
     def mark_undelivered(self, remote: str, name: str) -> None:
         """The remote lacks a stored object, own or not: it lost it, or mirrors another remote."""

@@ -3,6 +3,9 @@
 A `Stamp` of some tables stays the same for as long as nobody changed them: neither this process, whose writes name the
 tables that they change, nor another one, whose writes show in the count of all commits and change every stamp. Whoever
 keeps what it read beside the stamp from *before* it read may use it again while the stamp is the same.
+
+*Pictures* are kept that way, too, and outlive own writes: a transaction changes copies of them as it writes
+(``pictures.py``), and what it leaves takes their place when it was committed.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from threading import Lock
 from typing import Any, Final, TypeAlias
 
 from vaultsync.store.news import Commits
+from vaultsync.store.pictures import Picture
 
 __all__ = ["Stamp", "Stamps", "written_by"]
 
@@ -47,22 +51,21 @@ class Stamps:
         """About to be committed by us."""
         self._commits.own(number)
 
-    def committed(self, tables: Mapping[str, int], states: Mapping[str, bytes | None] | None) -> None:
-        """It was. ``states``: the values that were set, where all of them are known."""
+    def committed(self, written: Mapping[str, int], pictures: Mapping[Picture, dict[Any, Any]]) -> None:
+        """It was. ``written``: statements by table; ``pictures``: those that show what is stored now."""
         with self._lock:
-            before = (self._elsewhere, self._written["state"])
-            for table in tables:
+            for table in written:
                 self._written[table] += 1
-            kept = self._kept.get("state")
-            if kept is None or states is None or kept[0] != before:
-                return
-            values = dict(kept[1])
-            for name, sealed in states.items():
-                if sealed is None:
-                    values.pop(name, None)
-                else:
-                    values[name] = sealed
-            self._kept["state"] = ((self._elsewhere, self._written["state"]), values)
+            for picture, shown in pictures.items():
+                self._kept[picture] = (self._now(picture.tables), shown)
+
+    def picture(self, picture: Picture, total: int) -> Mapping[Any, Any] | None:
+        """What is kept of it, if that holds when so many transactions changed the file; nobody may change it."""
+        if not self._commits.at(total):
+            return None
+        with self._lock:
+            kept = self._kept.get(picture)
+            return kept[1] if kept is not None and kept[0] == self._now(picture.tables) else None
 
     def forget(self) -> None:
         """A commit has no known outcome: nothing that was kept counts."""
@@ -81,7 +84,10 @@ class Stamps:
     def of(self, tables: tuple[str, ...]) -> Stamp:
         """As of the last look."""
         with self._lock:
-            return (self._elsewhere, *(self._written[table] for table in tables))
+            return self._now(tables)
+
+    def _now(self, tables: tuple[str, ...]) -> Stamp:
+        return (self._elsewhere, *(self._written[table] for table in tables))
 
     def kept(self, what: object, stamp: Stamp) -> tuple[Any] | None:
         """What was kept, if it still counts."""

@@ -20,11 +20,11 @@ The bytes are sealed by the caller. This module neither knows nor checks what th
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import RLock, local
-from typing import TypeVar
+from typing import Any, TypeVar
 from weakref import WeakSet
 
 from vaultsync import limits
@@ -44,7 +44,8 @@ from vaultsync.store.health import Health, Verify, examine
 from vaultsync.store.news import Commits
 from vaultsync.store.objects import as_slot
 from vaultsync.store.opening import fill, open_vault, read_header
-from vaultsync.store.rows import Slot
+from vaultsync.store.pictures import Picture
+from vaultsync.store.rows import Slot, Tip
 from vaultsync.store.stamps import Stamp, Stamps
 from vaultsync.store.transactions import Reading, Writing
 
@@ -220,7 +221,7 @@ class Store:
         if self._mine() is not None:
             raise RuntimeError("a write transaction is open in this thread already")
         with self._locked_writer() as database:
-            writing = Writing(database)
+            writing = Writing(database, self._stamps.picture)
             try:
                 database.run("writing", "BEGIN IMMEDIATE")
                 if int(database.pragma("writing", "user_version")) > tables.VERSION:
@@ -252,7 +253,7 @@ class Store:
                 f"{self.path.name}: the last step of storing failed, so it is stored whole or not at all ({error})"
             ) from error
         if writing.changed:
-            self._stamps.committed(writing.written, writing.states_set)
+            self._stamps.committed(writing.written, writing.pictures.left)
 
     def _settle(self) -> None:
         """After a failed COMMIT, store nothing of importance once more, if the disk lets us.
@@ -358,6 +359,9 @@ class Store:
             self._stamps.keep(what, stamp, found)
         return found
 
+    def _recall(self, picture: Picture, read: Callable[[Reading], Mapping[Any, Any]]) -> Mapping[Any, Any]:
+        return self.recall(picture, picture.tables, read)
+
     def state(self, name: str) -> bytes | None:
         """A sealed value, as `Reading.state`."""
         if self._mine() is not None:
@@ -367,7 +371,33 @@ class Store:
 
     def states(self) -> Mapping[str, bytes]:
         """Every sealed value, as `Reading.states`."""
-        return self.recall("state", ("state",), lambda reading: reading.states())
+        return self._recall(Picture.STATE, lambda reading: reading.states())
+
+    def own_tips(self) -> Mapping[bytes, Tip]:
+        """Every own incarnation that wrote into this file, by actor, as `Reading.own_tips`."""
+        return self._recall(Picture.TIPS, lambda reading: {tip.actor: tip for tip in reading.own_tips()})
+
+    def outbox(self, remote: str) -> Mapping[str, tuple[int, int]]:
+        """By name of an envelope that a remote lacks, oldest first: (kind, bytes). One that was never heard of lacks
+        every own one."""
+        found = self._recall(Picture.OUTBOX, lambda reading: reading.outbox()).get(remote)
+        if found is None:
+            with self.read() as reading:
+                return {name: (kind, size) for name, kind, size in reading.undelivered_sizes(remote)}
+        return found  # type: ignore[no-any-return]
+
+    def last_places(self, chains: Collection[bytes], kind: int) -> dict[bytes, tuple[int, bytes]]:
+        """(seq, id) of the last envelope of one kind, by chain, without those that have none."""
+        stamp = self._stamp(Picture.LAST.tables)
+        kept = None if stamp is None else self._stamps.kept(Picture.LAST, stamp)
+        seen: dict[tuple[bytes, int], tuple[int, bytes] | None] = {} if kept is None else kept[0]
+        wanted = [(chain, int(kind)) for chain in chains]
+        if any(key not in seen for key in wanted):
+            with self.read() as reading:
+                seen = seen | {key: reading.last_place(*key) for key in wanted if key not in seen}
+            if stamp is not None:
+                self._stamps.keep(Picture.LAST, stamp, seen)
+        return {chain: place for chain, key in zip(chains, wanted, strict=True) if (place := seen[key]) is not None}
 
     # ---- key slots, tidying, health, locks
     @property

@@ -128,7 +128,7 @@ class Covering:
         self._late_passes = self._late_passes + 1 if self._late and self._lost else 0
 
     def _undelivered(self) -> Set[str]:
-        return {name for name, _, _ in waiting_for(self._ledger, self._remote_id)}
+        return waiting_for(self._ledger, self._remote_id).keys()
 
     @property
     def unseen(self) -> bool:

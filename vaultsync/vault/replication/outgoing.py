@@ -92,8 +92,8 @@ class Outgoing:
     def _count(self) -> list[str]:
         """What this pass has to send, as far as it is known before anything was received; the names of attachments."""
         waiting = waiting_for(self._ledger, self._remote_id)
-        self._tally.to_send, self._tally.bytes_to_send = len(waiting), sum(size for _, _, size in waiting)
-        return [name for name, kind, _ in waiting if kind == BLOB]
+        self._tally.to_send, self._tally.bytes_to_send = len(waiting), sum(size for _, size in waiting.values())
+        return [name for name, (kind, _) in waiting.items() if kind == BLOB]
 
     def _stored(self, name: str) -> bytes | None:
         with self._ledger.store.read() as reading:

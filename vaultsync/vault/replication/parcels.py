@@ -191,8 +191,8 @@ def _pack_chain(
         prev, stated = made.env_id, frontier
     packed = []
     with ledger.noting() as transaction:
-        now = transaction.store.last_envelope(chain, envelope.Kind.CHANGES)
-        if (now.env_id if now else NO_ENVELOPE) != sealed[0][0].header.prev:
+        now = transaction.store.last_place(chain, envelope.Kind.CHANGES)
+        if (now[1] if now else NO_ENVELOPE) != sealed[0][0].header.prev:
             return []  # somebody packed meanwhile after all; nothing of this was stored or put anywhere
         for made, change_seq in sealed:
             name = names.envelope_name(identity.vault_id, chain, made.header.seq, made.env_id)
@@ -240,18 +240,14 @@ def _grouped(run: list[list[OwnChange]]) -> Iterator[_Part]:
 def tips(reading: Reading, identity: Identity) -> dict[bytes, Tip]:
     """How far each chain of the roster is applied here. Envelopes are stored in their chain's order and without
     gaps."""
-    found = {}
-    for chain in identity.roster.writers:
-        last = reading.last_envelope(chain, envelope.Kind.CHANGES)
-        if last is not None:
-            found[chain] = Tip(last.seq, last.env_id)
-    return found
+    places = ((chain, reading.last_place(chain, envelope.Kind.CHANGES)) for chain in identity.roster.writers)
+    return {chain: Tip(*place) for chain, place in places if place is not None}
 
 
 def known_tips(ledger: Ledger, identity: Identity) -> dict[bytes, Tip]:
-    """The same as of now, read again only when envelopes came or went."""
-    writers = tuple(identity.roster.writers)
-    return ledger.store.recall(("tips", writers), ("envelopes",), lambda reading: tips(reading, identity))
+    """The same as of now, read only where somebody else wrote."""
+    places = ledger.store.last_places(identity.roster.writers, envelope.Kind.CHANGES)
+    return {chain: Tip(*place) for chain, place in places.items()}
 
 
 def held_places(reading: Reading, parcel: Parcel) -> tuple[bool, dict[bytes, frozenset[bytes]]]:

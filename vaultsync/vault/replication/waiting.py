@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
 
-from vaultsync.store import Reading, Tip
+from vaultsync.store import Tip
 from vaultsync.vault.ledger import Ledger
 
 __all__ = ["own_tips", "waiting_for"]
 
-_OUTBOX: Final = ("outbox", "remotes", "envelopes")
+
+def waiting_for(ledger: Ledger, remote: str) -> Mapping[str, tuple[int, int]]:
+    """By name, oldest first, (kind, bytes) of what still has to go to a remote."""
+    return ledger.store.outbox(remote)
 
 
-def waiting_for(ledger: Ledger, remote: str) -> list[tuple[str, int, int]]:
-    """(name, kind, bytes) of what still has to go to a remote, oldest first."""
-    return ledger.store.recall(("waiting", remote), _OUTBOX, lambda reading: reading.undelivered_sizes(remote))
-
-
-def own_tips(ledger: Ledger) -> dict[bytes, Tip]:
+def own_tips(ledger: Ledger) -> Mapping[bytes, Tip]:
     """The last change of every own incarnation, and how far it is in envelopes."""
-    return ledger.store.recall("own tips", ("actors",), _own_tips)
-
-
-def _own_tips(reading: Reading) -> dict[bytes, Tip]:
-    return {tip.actor: tip for tip in reading.own_tips()}
+    return ledger.store.own_tips()
