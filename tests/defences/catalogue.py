@@ -222,6 +222,50 @@ DEFENCES = [
         "return _decode(chunk, canonical=False)",
         "tests/document/test_mutations.py tests/document/test_gate.py tests/fuzz",
     ),
+    Defence(
+        "changes: neighbours in a column differ",
+        "document/canonical.py",
+        "if cell == last or head > left:",
+        "if head > left:",
+        "tests/document/test_canonical.py",
+    ),
+    Defence(
+        "changes: one run of different cells, not two",
+        "document/canonical.py",
+        "elif head < 0 and not lone and -head <= left:",
+        "elif head < 0 and -head <= left:",
+        "tests/document/test_canonical.py",
+    ),
+    Defence(
+        "changes: a run is bounded before it is expanded",
+        "document/canonical.py",
+        "if cell == last or head > left:",
+        "if cell == last:",
+        "tests/document/test_canonical.py",
+    ),
+    Defence(
+        "changes: numbers in as few bytes as they need",
+        "document/canonical.py",
+        """    if not data[end - 1]:
+        raise _UnusualError
+""",
+        "",
+        "tests/document/test_canonical.py",
+    ),
+    Defence(
+        "changes: actors are named by an operation",
+        "document/canonical.py",
+        "if not used.issuperset(range(1, len(actors))):",
+        "if False:",
+        "tests/document/test_canonical.py",
+    ),
+    Defence(
+        "changes: values are their bytes, and all of them",
+        "document/canonical.py",
+        "if at != len(raw):",
+        "if False:",
+        "tests/document/test_canonical.py",
+    ),
     # -- exchange
     Defence(
         "chains: an envelope follows the one before it",

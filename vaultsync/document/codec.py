@@ -22,11 +22,9 @@ This module does not know the layout of a vault: which operation may stand where
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from enum import IntEnum
 from hashlib import sha256
-from struct import Struct
 from struct import error as StructError
-from typing import Any, NamedTuple, TypeAlias, overload
+from typing import NamedTuple, TypeAlias, overload
 
 from ..errors import MalformedChange
 from ..limits import (
@@ -38,6 +36,7 @@ from ..limits import (
     MAX_PREDS_PER_CHANGE,
     MAX_VALUE_BYTES,
 )
+from .canonical import read
 from .columns import (
     read_runs,
     read_string,
@@ -50,6 +49,7 @@ from .columns import (
     write_runs,
     write_string,
 )
+from .operations import Action, Change, Op, OpId, Scalar, read_value, value_bytes, value_type
 
 __all__ = [
     "Action",
@@ -61,6 +61,7 @@ __all__ = [
     "Scalar",
     "chunk_hash",
     "decode",
+    "decode_literally",
     "decode_own",
     "encode",
     "frame",
@@ -70,101 +71,12 @@ __all__ = [
     "whole",
 ]
 
-Scalar: TypeAlias = str | int | float | bool | None
-OpId: TypeAlias = tuple[int, bytes]
-"""(counter, actor): the identity of an operation, and of the object that it makes. Compares as the engine compares."""
-
-
-class Action(IntEnum):
-    """What an operation does. Automerge knows more of them; a vault does not."""
-
-    MAKE_MAP = 0
-    SET = 1
-    DELETE = 3
-
-
-class Op(NamedTuple):
-    """One operation. The k-th of a change has the id ``(start_op + k, actor)``."""
-
-    obj: OpId | None
-    """The map it is made in; ``None`` is the root."""
-    key: str
-    action: Action
-    value: Scalar
-    preds: tuple[OpId, ...]
-    """The operations that it overwrites, ascending."""
-
-
-class Change(NamedTuple):
-    """One decoded change and the chunk it was decoded from."""
-
-    hash: bytes
-    deps: tuple[bytes, ...]
-    actor: bytes
-    seq: int
-    start_op: int
-    ops: Sequence[Op]
-    chunk: bytes
-
-    @property
-    def max_op(self) -> int:
-        """Counter of its last operation."""
-        return self.start_op + len(self.ops) - 1
-
-
 _HEAD = b"\x85\x6f\x4a\x83"
 _TYPE = 8  # where the type byte stands
-_DOUBLE = Struct("<d")
 _ACTIONS = {int(a): a for a in Action}
-_MAX_INT = (1 << 63) - 1
-_NULL, _FALSE, _TRUE, _INT, _F64, _STR = 0, 1, 2, 4, 5, 6  # value types of the column format
 _OBJ_ACTOR, _OBJ_COUNTER, _KEY, _INSERT, _ACTION = 1, 2, 21, 52, 66
 _VALUE_META, _VALUE, _PRED_COUNT, _PRED_ACTOR, _PRED_COUNTER = 86, 87, 112, 113, 115
 _COLUMNS = frozenset((1, 2, 21, 52, 66, 86, 87, 112, 113, 115))
-
-
-# ---- values -----------------------------------------------------------------------------------------------------
-def value_type(value: Scalar) -> int:
-    """The column format's type of a value. Raises ``TypeError`` for anything that a vault does not hold."""
-    kind = type(value)
-    if kind is str:
-        return _STR
-    if kind is int:
-        return _INT
-    if kind is bool:
-        return _TRUE if value else _FALSE
-    if value is None:
-        return _NULL
-    if kind is float:
-        return _F64
-    raise TypeError(f"a vault holds no {kind.__name__}")
-
-
-def value_bytes(kind: int, value: Any) -> bytes:
-    """The bytes of a value of that type in the value column."""
-    if kind == _STR:
-        return value.encode()  # type: ignore[no-any-return]
-    if kind == _INT:
-        return to_signed(value)
-    if kind == _F64:
-        return _DOUBLE.pack(value)
-    return b""
-
-
-def read_value(kind: int, data: bytes) -> Scalar:
-    """The value of that type whose bytes are ``data``."""
-    if kind == _STR:
-        return data.decode()
-    if kind == _INT:
-        number, end = signed(data, 0)
-        if end != len(data) or not -_MAX_INT - 1 <= number <= _MAX_INT:
-            raise MalformedChange("an integer is out of range")
-        return number
-    if kind == _F64 and len(data) == 8:
-        return float(_DOUBLE.unpack(data)[0])
-    if kind <= _TRUE and not data:
-        return (None, False, True)[kind]
-    raise MalformedChange("a value is of a kind that a vault does not hold")
 
 
 # ---- changes ----------------------------------------------------------------------------------------------------
@@ -231,6 +143,11 @@ def decode(chunk: bytes) -> Change:
 
     Raises ``MalformedChange`` for whatever ``encode`` would not have written.
     """
+    return read(chunk) or decode_literally(chunk)
+
+
+def decode_literally(chunk: bytes) -> Change:
+    """What ``decode`` means: read the change, write it again, and compare. ``canonical.read`` does the same faster."""
     try:
         return _decode(chunk, canonical=True)
     except (IndexError, StructError, UnicodeDecodeError, TypeError, KeyError) as error:

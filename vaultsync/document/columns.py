@@ -66,11 +66,14 @@ def to_signed(number: int) -> bytes:
 def unsigned(data: bytes, at: int) -> tuple[int, int]:
     """The unsigned LEB128 number at ``at`` and where it ends; at most ten bytes are read."""
     number = data[at]
-    at += 1
     if number < 128:
-        return number, at
-    number &= 127
-    for shift in range(7, 64, 7):
+        return number, at + 1
+    byte = data[at + 1]
+    if byte < 128:
+        return (number & 127) | byte << 7, at + 2
+    number = (number & 127) | (byte & 127) << 7
+    at += 2
+    for shift in range(14, 64, 7):
         byte = data[at]
         at += 1
         number |= (byte & 127) << shift
