@@ -266,6 +266,27 @@ DEFENCES = [
         "if False:",
         "tests/document/test_canonical.py",
     ),
+    Defence(
+        "changes: by column, every key once",
+        "document/gate.py",
+        "if len(names) != len(before) + count or",
+        "if",
+        "tests/document/test_plainly.py",
+    ),
+    Defence(
+        "changes: by column, overwrite only what was a value",
+        "document/gate.py",
+        "                or not known.is_value(obj, key, pred)\n",
+        "",
+        "tests/document/test_plainly.py",
+    ),
+    Defence(
+        "changes: by column, nothing but maps and values",
+        "document/gate.py",
+        "return touched if actions.count(Action.SET) + makes == len(keys) else None",
+        "return touched",
+        "tests/document/test_plainly.py",
+    ),
     # -- exchange
     Defence(
         "chains: an envelope follows the one before it",

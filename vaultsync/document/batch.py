@@ -6,13 +6,14 @@ kept here meanwhile, and in the graph, from which ``undo`` takes it again.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 from ..errors import MalformedChange
-from .codec import Action, Change, OpId
 from .gate import ChangeInfo, Touched, check
 from .graph import Graph, GraphPast
 from .layout import ENTRIES, SECTION_OBJECTS, Place
+from .operations import Action, Change, Op, OpId, Table
 
 __all__ = ["Batch", "Reader"]
 
@@ -31,13 +32,30 @@ class Reader(Protocol):
         ...
 
 
+def entries_made(ops: Sequence[Op]) -> Iterator[tuple[int, str]]:
+    """The entries that a change makes, and the number of the operation that makes each."""
+    if not isinstance(ops, Table):
+        yield from ((number, op.key) for number, op in enumerate(ops) if op.obj == _ENTRIES_OBJECT)
+        return
+    at = 0
+    for obj, count in ops.objects:
+        if obj == _ENTRIES_OBJECT:
+            yield from zip(range(at, at + count), ops.keys[at : at + count], strict=True)
+        at += count
+
+
+def overwrites(ops: Sequence[Op]) -> Iterable[tuple[OpId, ...]]:
+    """What each operation overwrites, those that overwrite nothing possibly left out."""
+    return (ops.preds or ()) if isinstance(ops, Table) else [op.preds for op in ops]
+
+
 class Batch:
     """Implements ``gate.Known``."""
 
     def __init__(self, graph: Graph, reader: Reader) -> None:
         self._graph = graph
         self._reader = reader
-        self._sets: dict[OpId, tuple[OpId | None, str]] = {}
+        self._gone: set[OpId] = set()  # set by changes of the batch that overwrite it themselves: nobody else sees it
         self._added: dict[bytes, Change] = {}
         self._winners: dict[tuple[OpId, str], OpId | None] = {}
         self.made: dict[OpId, Place] = {}
@@ -70,16 +88,15 @@ class Batch:
         if not self._graph.add(change.hash, actor, change.seq, start, change.max_op, change.deps):
             raise MalformedChange("not the next change of its actor")
         self._added[change.hash] = change
-        for counter, op in enumerate(change.ops, start):
-            if op.action is Action.SET:
-                self._sets[counter, actor] = (op.obj, op.key)
-            elif op.obj == _ENTRIES_OBJECT:
-                self.made[counter, actor] = Place(ENTRIES, op.key)
-            for pred in op.preds:
-                if pred[1] == actor and pred[0] >= start:  # overwritten by its own change: nobody else ever sees it
-                    del self._sets[pred]
+        for number, entry in entries_made(change.ops):
+            self.made[start + number, actor] = Place(ENTRIES, entry)
+        for overwritten in overwrites(change.ops):
+            for pred in overwritten:
+                if pred[1] == actor and pred[0] >= start:
+                    self._gone.add(pred)
         for place, keys in touched.items():
-            self.touched[place] = self.touched.get(place, frozenset()) | keys
+            before = self.touched.get(place)
+            self.touched[place] = before | keys if before else keys
 
     # ---- gate.Known ---------------------------------------------------------------------------------------------
     def change(self, hash: bytes) -> ChangeInfo | None:
@@ -95,10 +112,13 @@ class Batch:
         return self.made.get(obj) or self._reader.place(obj)
 
     def is_value(self, obj: OpId, key: str, op: OpId) -> bool:
-        place = self._sets.get(op)
-        if place is not None:
-            return place == (obj, key)
         holder = self._graph.holder(op)
-        if holder is None or holder in self._added or obj in self.made:
+        if holder is None:
+            return False
+        change = self._added.get(holder)
+        if change is not None:
+            made = change.ops[op[0] - change.start_op]
+            return made.obj == obj and made.key == key and made.action is Action.SET and op not in self._gone
+        if obj in self.made:
             return False
         return self.before(obj, key) == op or self._reader.winner(obj, key, holder) == op

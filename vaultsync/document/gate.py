@@ -13,6 +13,11 @@ passes:
 device, whatever else each of them has received already.
 
 Pure: what is known comes through ``Known``. Nothing here decides between concurrent values; that is the engine's.
+
+The rules stand in ``_touches``, operation by operation. Nearly all changes make entries and fill them, or write keys
+over values that are known; ``_touches_plainly`` looks at those by column, and never refuses: whatever is not plain goes
+the long way, which says what is wrong with it, or that nothing is. So it has to hold that *what passes there passes
+here, and touches the same*. ``tests/document/test_plainly.py`` tries that.
 """
 
 from __future__ import annotations
@@ -23,8 +28,8 @@ from typing import NamedTuple, Protocol, TypeAlias
 
 from ..errors import MalformedChange, MissingDependencies
 from ..limits import MAX_FLAT_KEY_CHARS, MAX_KEY_CHARS, MAX_OP_COUNTER
-from .codec import Action, Change, Op, OpId
 from .layout import ENTRIES, GENESIS_ACTOR, GENESIS_HASH, SECTION_OBJECTS, SECTIONS, Place, is_entry_id
+from .operations import Action, Change, Op, OpId, Table
 
 __all__ = ["ChangeInfo", "Known", "Past", "Touched", "check", "first_change_touches"]
 
@@ -32,6 +37,8 @@ Touched: TypeAlias = Mapping[tuple[str, str], frozenset[str]]
 """(section, entry id or "") -> the keys that were written there; none for an entry that was only made."""
 
 _PLACES = {obj: Place(section) for section, obj in SECTION_OBJECTS.items()}
+_ENTRIES_OBJECT = SECTION_OBJECTS[ENTRIES]
+_NO_KEYS: frozenset[str] = frozenset()
 
 
 class ChangeInfo(NamedTuple):
@@ -95,6 +102,78 @@ def check(change: Change, known: Known, *, actor: bytes | None = None) -> Touche
     if actor is not None and change.actor != actor:
         raise MalformedChange("a change by another actor than the chain it came on")
     past = _check_order(change, known)
+    ops = change.ops
+    touched = _touches_plainly(change, ops, known, past) if isinstance(ops, Table) else None
+    return _touches(change, known, past) if touched is None else touched
+
+
+def _touches_plainly(change: Change, table: Table, known: Known, past: Past) -> Touched | None:
+    """What a change touches that passes and writes every key once, with new values; ``None`` if it might not pass, or
+    is of another kind. Keys are compared in sets, so nobody's own earlier value is to be looked for."""
+    keys, actions, values, preds = table.keys, table.actions, table.values, table.preds
+    longest = max(map(len, keys))
+    if longest > MAX_KEY_CHARS or not all(keys) or not all(isfinite(v) for v in values if type(v) is float):
+        return None
+    start, actor = change.start_op, change.actor
+    places: dict[OpId, Place] = {}
+    touched: dict[tuple[str, str], frozenset[str]] = {}
+    at = makes = 0
+    for obj, count in table.objects:
+        place = places.get(obj)
+        if place is None:
+            place = _PLACES.get(obj) or known.place(obj)
+            if place is None or not past.covers(obj):
+                return None
+            places[obj] = place
+        end = at + count
+        if obj == _ENTRIES_OBJECT:
+            for number in range(at, end):
+                made = Place(ENTRIES, keys[number])
+                if (
+                    actions[number] is not Action.MAKE_MAP
+                    or values[number] is not None
+                    or (preds is not None and preds[number])
+                    or made in touched
+                    or not is_entry_id(made.entry)
+                ):
+                    return None
+                places[start + number, actor] = made
+                touched[made] = _NO_KEYS
+            makes += count
+        else:
+            before = touched.get(place, _NO_KEYS)
+            names = before.union(keys[at:end])
+            if len(names) != len(before) + count or (longest > MAX_FLAT_KEY_CHARS and not place.entry):
+                return None
+            if preds is not None and not _all_known(change, obj, keys[at:end], preds[at:end], known, past):
+                return None
+            touched[place] = names
+        at = end
+    return touched if actions.count(Action.SET) + makes == len(keys) else None
+
+
+def _all_known(
+    change: Change, obj: OpId, keys: list[str], preds: list[tuple[OpId, ...]], known: Known, past: Past
+) -> bool:
+    """Whether these keys of one map overwrite nothing but known values of theirs, in order."""
+    start, own = change.start_op, change.actor
+    for key, overwritten in zip(keys, preds, strict=True):
+        last: OpId | None = None
+        for pred in overwritten:
+            if (
+                (pred[1] == own and pred[0] >= start)
+                or (obj[1] == own and obj[0] >= start)
+                or (last is not None and pred <= last)
+                or not past.covers(pred)
+                or not known.is_value(obj, key, pred)
+            ):
+                return False
+            last = pred
+    return True
+
+
+def _touches(change: Change, known: Known, past: Past) -> Touched:
+    """The rules, operation by operation."""
     made: dict[OpId, Place] = {}
     places: dict[OpId, Place] = {}
     keys: dict[tuple[str, str], set[str]] = {}

@@ -6,10 +6,11 @@ looks at columns, and rows are made only where somebody asks for one.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from enum import IntEnum
 from functools import partial
-from itertools import chain, repeat
+from itertools import accumulate, chain, repeat
 from struct import Struct
 from typing import Any, NamedTuple, TypeAlias, overload
 
@@ -63,7 +64,7 @@ _new_op = partial(tuple.__new__, Op)  # a third of the time of Op(...), for as m
 class Table(Sequence[Op]):
     """The operations of a change by column. Nothing of it is changed once it is made."""
 
-    __slots__ = ("_rows", "actions", "keys", "objects", "preds", "values")
+    __slots__ = ("_ends", "_rows", "actions", "keys", "objects", "preds", "values")
 
     def __init__(
         self,
@@ -81,6 +82,7 @@ class Table(Sequence[Op]):
         self.preds = preds
         """What each overwrites; ``None`` when none overwrites anything."""
         self._rows: tuple[Op, ...] | None = None
+        self._ends: list[int] | None = None  # where the runs of ``objects`` end
 
     def rows(self) -> tuple[Op, ...]:
         """The same as rows."""
@@ -98,7 +100,13 @@ class Table(Sequence[Op]):
     @overload
     def __getitem__(self, index: slice) -> Sequence[Op]: ...
     def __getitem__(self, index: int | slice) -> Op | Sequence[Op]:
-        return self.rows()[index]
+        if self._rows is not None or isinstance(index, slice):
+            return self.rows()[index]
+        key, action, value = self.keys[index], self.actions[index], self.values[index]
+        if self._ends is None:
+            self._ends = list(accumulate([count for _, count in self.objects]))
+        obj = self.objects[bisect_right(self._ends, index % len(self.keys))][0]
+        return Op(obj, key, action, value, () if self.preds is None else self.preds[index])
 
     def __iter__(self) -> Iterator[Op]:
         return iter(self.rows())
