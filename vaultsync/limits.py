@@ -191,6 +191,15 @@ MAX_INSPECT_SECONDS: Final = 900.0
 """...and never more than this."""
 MAX_INSPECTION_BYTES: Final = 8 << 20
 """What that process may answer: a row for each chain and head, with room for more."""
+PREVIEW_BYTES: Final = 64 << 20
+"""Entries that it hands over to be looked at meanwhile, besides what the document's size asks for; if there are more,
+they are not shown."""
+PREVIEW_BYTES_EACH: Final = 8
+"""...for each byte of the document, which holds them in a third of the room."""
+MAX_PREVIEW_BYTES: Final = 512 << 20
+"""...and never more than this."""
+MAX_PREVIEW_FLAT_BYTES: Final = 4 << 20
+"""Declarations, census and settings among it: more than a thousand devices have."""
 
 # ---- importing --------------------------------------------------------------------------------------------------
 MAX_IMPORT_BYTES: Final = 128 << 20

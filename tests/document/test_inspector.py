@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 import zlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -20,11 +21,20 @@ from vaultsync.document.columns import to_unsigned, unsigned
 from vaultsync.document.engine import Edit, Engine
 from vaultsync.document.inspector import inspect
 from vaultsync.errors import MalformedChange, MalformedEnvelope, VaultClosed
+from vaultsync.schema.cells import Raw
 from vaultsync.vault.replication.inspection import Bounds, InspectorUnavailable, inspect_apart
 
 ANN, BOB = b"a" * 16, b"b" * 16
 ENTRY = "01HZY000000000000000000001"
 SMALL = Bounds(256 << 20, 2, 6)
+VERDICT = """frame(b'V', b'{"heads": [], "ends": {}, "changes": 1}')"""
+TALKS = """
+import msgpack, struct, sys
+sys.stdin.buffer.read()
+out = sys.stdout.buffer
+def frame(kind, data): out.write(struct.pack('>cI', kind, len(data)) + data)
+def flat(): frame(b'F', msgpack.packb({'settings': {}, 'devices': {}, 'schemas': {}}))
+"""
 
 
 def title(text: str) -> Edit:
@@ -36,6 +46,13 @@ def two_writers(count: int = 20) -> Engine:
     for number in range(count):
         engine.commit((ANN, BOB)[number % 2], [title(f"t{number}")])
     return engine
+
+
+def talking(folder: Path, script: str) -> list[str]:
+    """A process in the place of the one that looks, that says what ``script`` does."""
+    program = folder / "inspector.py"
+    program.write_text(TALKS + script)
+    return [sys.executable, "-c", f"exec(open({str(program)!r}).read())"]
 
 
 def chunk(kind: int, contents: bytes) -> bytes:
@@ -112,18 +129,21 @@ def test_changes_that_wait_unseen_behind_a_document_are_refused():
         inspect_apart(document + orphan, gate=False)
 
 
-def test_changes_that_the_engine_takes_and_the_gate_does_not_are_refused():
+def misplaced() -> bytes:
     """An insider's document: every change is well signed for, and one of them makes a map where none belongs."""
     good = Engine.new()
     good.commit(ANN, [title("t")])
     change: Change = decode_own(good.changes()[-1])
     moved = [op._replace(key="not a ulid") if op.action == 0 else op for op in change.ops]
     bad = encode(change.actor, change.seq, change.start_op, change.deps, moved)
-    hostile = Engine.load(None, [bad])
+    return Engine.load(None, [bad]).save()
+
+
+def test_changes_that_the_engine_takes_and_the_gate_does_not_are_refused():
     with pytest.raises(MalformedChange):
-        inspect(hostile.save(), gate=True)
+        inspect(misplaced(), gate=True)
     with pytest.raises(MalformedEnvelope):
-        inspect_apart(hostile.save(), gate=True)
+        inspect_apart(misplaced(), gate=True)
 
 
 def test_mutated_documents_are_refused_or_are_the_document():
@@ -146,25 +166,115 @@ def test_mutated_documents_are_refused_or_are_the_document():
 
 
 @pytest.mark.parametrize(
-    ("script", "error"),
+    "script",
     [
-        ("import time; time.sleep(60)", MalformedEnvelope),
-        ("import sys; sys.stdin.buffer.read(); print('not json')", MalformedEnvelope),
-        ("import sys; sys.stdin.buffer.read(); print('[' * 100000)", MalformedEnvelope),
-        ('import sys; sys.stdin.buffer.read(); print(\'{"heads": [1], "last": {}, "changes": 1}\')', MalformedEnvelope),
-        ("import os; os.kill(os.getpid(), 9)", MalformedEnvelope),
-        ("import os\nwhile True: os.write(1, bytes(1 << 16))", MalformedEnvelope),
-        ("raise SystemExit(3)", MalformedEnvelope),
+        "import time; time.sleep(60)",
+        "print('no frame')",
+        "frame(b'V', b'not json')",
+        "frame(b'V', b'[' * 100000)",
+        """frame(b'V', b'{"heads": [1], "ends": {}, "changes": 1}')""",
+        "frame(b'?', b'')",
+        "out.write(struct.pack('>cI', b'V', 1 << 30))",
+        "import os; os.kill(os.getpid(), 9)",
+        "import os\nwhile True: os.write(1, bytes(1 << 16))",
+        "raise SystemExit(3)",
+        f"{VERDICT}; out.flush(); raise SystemExit(3)",
     ],
 )
-def test_a_process_that_hangs_dies_or_talks_nonsense(tmp_path: Path, script: str, error: type[Exception]):
-    program = tmp_path / "inspector.py"
-    program.write_text(script)
-    wrapper = [sys.executable, "-c", f"exec(open({str(program)!r}).read())"]
+def test_a_process_that_hangs_dies_or_talks_nonsense(tmp_path: Path, script: str):
     began = time.monotonic()
-    with pytest.raises(error):
-        inspect_apart(bytes(1 << 20), gate=True, command=wrapper, bounds=Bounds(1 << 30, 5, 3))
+    with pytest.raises(MalformedEnvelope):
+        inspect_apart(bytes(1 << 20), gate=True, command=talking(tmp_path, script), bounds=Bounds(1 << 30, 5, 3))
     assert time.monotonic() - began < 15
+
+
+# ---- what it shows meanwhile ----------------------------------------------------------------------------------------
+class Shown:
+    """Takes what is shown, as far as it comes."""
+
+    def __init__(self) -> None:
+        self.flat: Mapping[str, Mapping[str, object]] | None = None
+        self.rows: list[tuple[str, Mapping[str, object]]] = []
+        self.whole = False
+
+    def __call__(self, flat: Mapping[str, Raw], entries: Iterator[tuple[str, Raw]]) -> None:
+        self.flat = flat
+        for row in entries:
+            self.rows.append(row)
+        self.whole = True
+
+
+def many(count: int) -> Engine:
+    engine = Engine.new()
+    for number in range(count):
+        entry = f"01HZY{number:021d}"
+        engine.commit(ANN, [Edit("entries", entry, "title", f"t{number}"), Edit("entries", entry, f"n{number % 7}", 1)])
+    engine.commit(BOB, [Edit("settings", "", "quota", 3), Edit("devices", "", "aa", "{}")])
+    return engine
+
+
+@pytest.mark.parametrize("count", [0, 1, 2_500])
+def test_a_document_is_shown_whole_and_as_it_is(count: int):
+    engine, shown = many(count), Shown()
+    assert inspect_apart(engine.save(), gate=True, show=shown).heads == engine.heads
+    assert shown.whole
+    assert shown.rows == list(engine.read_all())
+    assert shown.flat == {name: engine.read(name) for name in ("schemas", "devices", "settings")}
+
+
+def test_it_is_shown_before_it_is_judged_and_refused_all_the_same():
+    shown = Shown()
+    with pytest.raises(MalformedEnvelope):
+        inspect_apart(misplaced(), gate=True, show=shown)
+    assert shown.whole
+    assert [entry for entry, _ in shown.rows] == ["not a ulid"]
+
+
+def test_what_is_too_much_to_show_is_judged_without():
+    engine, shown = many(12_000), Shown()
+    found = inspect_apart(engine.save(), gate=False, show=shown, bounds=Bounds(1 << 30, 60, 60, rows=1 << 19))
+    assert found.heads == engine.heads
+    assert not shown.whole
+    assert len(shown.rows) < 12_000
+
+
+def test_whoever_looks_may_stop_and_may_fail():
+    engine = many(2_500)
+    assert inspect_apart(engine.save(), gate=True, show=lambda flat, entries: next(entries)).heads == engine.heads
+
+    def fail(flat: object, entries: object) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        inspect_apart(engine.save(), gate=True, show=fail)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "frame(b'F', b'nonsense')",
+        "frame(b'F', msgpack.packb({'settings': {}}))",
+        "frame(b'F', msgpack.packb({'settings': {}, 'devices': {1: 2}, 'schemas': {}}))",
+        "flat(); frame(b'R', b'')",
+        "flat(); frame(b'R', msgpack.packb([[['a']], [['id', 1, 2]]]))",
+        "flat(); frame(b'R', msgpack.packb([[['a']], [['id', 0, [2]]]]))",
+        "flat(); frame(b'R', msgpack.packb([[['a']], [['id', 0, 1], ['id', 0, 1]]]))",
+    ],
+)
+def test_rows_that_are_no_rows(tmp_path: Path, script: str):
+    with pytest.raises(MalformedEnvelope):
+        inspect_apart(b"", gate=True, command=talking(tmp_path, f"{script}; {VERDICT}"), show=Shown())
+
+
+def test_a_verdict_is_enough(tmp_path: Path):
+    """What the nonsense above is said with, saying sense."""
+    shown = Shown()
+    rows = "flat(); frame(b'R', msgpack.packb([[['a']], [['id', 0, 1]]]))"
+    command = talking(tmp_path, f"{rows}; frame(b'E', b''); {VERDICT}")
+    assert inspect_apart(b"", gate=True, command=command, show=shown).changes == 1
+    assert (shown.rows, shown.whole) == ([("id", {"a": 1})], True)
+    with pytest.raises(MalformedEnvelope):
+        inspect_apart(b"", gate=True, command=talking(tmp_path, f"{rows}; {VERDICT}"), show=Shown())
 
 
 def test_no_process_means_nothing_is_known():
@@ -203,4 +313,5 @@ def test_the_process_inherits_nothing(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_bounds_grow_with_the_document_and_end():
     assert Bounds.of(0).memory == limits.INSPECT_BYTES
-    assert Bounds.of(1 << 30) == Bounds(limits.MAX_INSPECT_BYTES, limits.MAX_INSPECT_SECONDS, 1830.0)
+    most = Bounds(limits.MAX_INSPECT_BYTES, limits.MAX_INSPECT_SECONDS, 1830.0, limits.MAX_PREVIEW_BYTES)
+    assert Bounds.of(1 << 30) == most

@@ -26,7 +26,7 @@ from vaultsync.crypto.pairing import Inviter, Joiner
 from vaultsync.crypto.recovery import RecoveryCode
 from vaultsync.crypto.roster import Roster
 from vaultsync.crypto.rows import LocalKey
-from vaultsync.document import codec, inspector, pack
+from vaultsync.document import codec, inspector, pack, rows
 from vaultsync.document.changes import Change
 from vaultsync.document.columns import to_unsigned
 from vaultsync.document.engine import Edit, Engine
@@ -374,6 +374,13 @@ def _reencoded(read: Change, data: bytes) -> None:
 def saved_document_of_a_checkpoint(data: bytes) -> None:
     """As far as this process looks at it: everything behind the frame is for a process of its own."""
     inspector._check_frame(data)
+
+
+@target(lambda: [*rows.pack_rows(engine().read_all())])
+def rows_of_a_document(data: bytes) -> None:
+    """What the process that looks at a checkpoint hands over, should it have been taken over by what it looks at."""
+    for entry_id, raw in rows.RowReader().read(data):
+        evaluate(entry_id, raw, SCHEMA, Context())
 
 
 @target(

@@ -115,15 +115,16 @@ def test_an_honest_checkpoint_is_taken(world: Insider):
     assert len(known_checkpoints(world.victim._ledger)) == 1
 
 
-def forged_chain(chunks: list[bytes], at: int) -> list[bytes]:
-    """The history with change ``at`` altered and everything after it made anew upon it."""
+def forged_chain(chunks: list[bytes], at: int, key: str | None = None) -> list[bytes]:
+    """The history with change ``at`` altered (its last value, or the one of ``key``) and everything after it made anew
+    upon it."""
     moved: dict[bytes, bytes] = {}
     made = []
     for index, chunk in enumerate(chunks):
         change = decode_own(chunk)
         ops = list(change.ops)
         if index == at:
-            last = max(n for n, op in enumerate(ops) if op.action != 0)
+            last = max(n for n, op in enumerate(ops) if op.action != 0 and key in (None, op.key))
             ops[last] = ops[last]._replace(value="forged") if ops[last].action == 1 else ops[last]._replace(key="x")
         deps = tuple(sorted(moved.get(dep, dep) for dep in change.deps))
         new = encode(change.actor, change.seq, change.start_op, deps, ops)

@@ -6,8 +6,14 @@ compares them with what the writers signed, and loads the same bytes only then.
 
 ::
 
-    in    4 memory (MiB) | 4 processor time (s) | 1 gate | 4 length of all changes | [4 length | change] ... | document
-    out   JSON {"heads": [hash], "ends": {actor: [[seq, hash], ...]}, "changes": n}, or {"refused": why}
+    in      4 memory (MiB) | 4 processor time (s) | 1 gate | 4 rows (MiB) | 4 length of all changes
+            | [4 length | change] ... | document
+    out     frame ...
+    frame   1 what it is | 4 length | contents
+      "F"   the flat sections (`rows`)
+      "R"   entries (`rows`); any number of these
+      "E"   that these were all, or "C" that there are more: nothing
+      "V"   JSON {"heads": [hash], "ends": {actor: [[seq, hash], ...]}, "changes": n}, or {"refused": why}
 
 The changes are those that were signed and for which the document holds others (`branches`): from them the others are
 made again, and have to be what the document holds. ``ends`` are then what its writers must have signed for: the last
@@ -18,7 +24,8 @@ document that is made so must have the same heads. Without it (whoever asks has 
 already) loading is enough. Either way the bytes are one document chunk and nothing else: appended changes whose
 dependencies are missing would be loaded too, and wait unseen.
 
-More can be asked of this process later (rows of a view, say): a request is told apart by its third field.
+With ``rows``, what the document shows is told first, as soon as it is loaded, which is long before the verdict: whoever
+asked may look at it meanwhile, and must not believe it before. When it is more than so many MiB, the rest is left out.
 """
 
 from __future__ import annotations
@@ -26,18 +33,22 @@ from __future__ import annotations
 import json
 import struct
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
+from .. import limits
 from ..errors import EngineFailure, MalformedChange, MissingDependencies
 from .branches import recompute
 from .codec import decode
 from .columns import unsigned
 from .engine import Engine
+from .layout import FLAT_SECTIONS
+from .rows import pack_flat, pack_rows
 
-__all__ = ["REQUEST", "Inspection", "inspect", "joined", "main"]
+__all__ = ["FRAME", "REQUEST", "Inspection", "inspect", "joined", "main"]
 
-REQUEST: Final = struct.Struct(">IIBI")
+REQUEST: Final = struct.Struct(">IIBII")
+FRAME: Final = struct.Struct(">cI")
 _MAGIC: Final = b"\x85\x6f\x4a\x83"
 _DOCUMENT: Final = 0
 _LENGTH: Final = struct.Struct(">I")
@@ -54,13 +65,21 @@ class Inspection(NamedTuple):
     changes: int
 
 
-def inspect(document: bytes, *, gate: bool, signed: Sequence[bytes] = ()) -> Inspection:
-    """Look at a saved document, here and now; ``signed``: the changes for which it holds others.
+def inspect(
+    document: bytes,
+    *,
+    gate: bool,
+    signed: Sequence[bytes] = (),
+    loaded: Callable[[Engine], object] = lambda engine: None,
+) -> Inspection:
+    """Look at a saved document, here and now; ``signed``: the changes for which it holds others. ``loaded`` is given
+    the document before anything of it is judged.
 
     Raises `MalformedChange`; and takes whatever the bytes make it take."""
     _check_frame(document)
     try:
         found = Engine.load(document)
+        loaded(found)
         chunks = found.changes()
         if gate:
             made = Engine.new()
@@ -84,22 +103,49 @@ def _check_frame(document: bytes) -> None:
 
 def main() -> int:
     """Answer one request from standard input on standard output."""
-    source, answer = sys.stdin.buffer, sys.stdout.buffer
-    mebibytes, seconds, gate, length = REQUEST.unpack(source.read(REQUEST.size))
+    source = sys.stdin.buffer
+    mebibytes, seconds, gate, budget, length = REQUEST.unpack(source.read(REQUEST.size))
     _limit(mebibytes << 20, seconds)
+
+    def loaded(engine: Engine) -> None:
+        for kind, data in _shown(engine, budget << 20):
+            _answer(kind, data)
+
     found: dict[str, Any]
     try:
         signed = _cut(source.read(length))
-        heads, ends, changes = inspect(source.read(), gate=bool(gate), signed=signed)
+        heads, ends, changes = inspect(source.read(), gate=bool(gate), signed=signed, loaded=loaded)
         rows = {actor.hex(): [[seq, name.hex()] for seq, name in places] for actor, places in ends.items()}
         found = {"heads": [head.hex() for head in heads], "ends": rows, "changes": changes}
     except MalformedChange as error:
         found = {"refused": str(error)}
     except MemoryError:
         found = {"refused": "the document takes too much memory"}
-    answer.write(json.dumps(found).encode())
-    answer.flush()
+    _answer(b"V", json.dumps(found).encode())
     return 0
+
+
+def _answer(kind: bytes, data: bytes) -> None:
+    answer = sys.stdout.buffer
+    answer.write(FRAME.pack(kind, len(data)))
+    answer.write(data)
+    answer.flush()
+
+
+def _shown(engine: Engine, most: int) -> Iterator[tuple[bytes, bytes]]:
+    """What the document shows, in frames of at most so many bytes together."""
+    if not most:
+        return
+    flat = pack_flat({name: engine.read(name) or {} for name in FLAT_SECTIONS})
+    if len(flat) > min(most, limits.MAX_PREVIEW_FLAT_BYTES):
+        return
+    yield b"F", flat
+    for batch in pack_rows(engine.read_all()):
+        if (most := most - len(batch)) < 0:
+            yield b"C", b""
+            return
+        yield b"R", batch
+    yield b"E", b""
 
 
 def joined(chunks: Sequence[bytes]) -> bytes:

@@ -16,6 +16,7 @@ from .codec import Action, Op, OpId, Scalar, chunk_hash, encode
 
 __all__ = [
     "ENTRIES",
+    "FLAT_SECTIONS",
     "FORMAT",
     "FORMAT_KEY",
     "GENESIS",
@@ -34,6 +35,7 @@ __all__ = [
 ENTRIES: Final = "entries"
 SECTIONS: Final = (ENTRIES, "schemas", "devices", "settings")
 """The maps of the root. ``entries`` holds maps; the others are flat and hold scalars."""
+FLAT_SECTIONS: Final = tuple(section for section in SECTIONS if section != ENTRIES)
 
 GENESIS_ACTOR: Final = bytes(16)
 GENESIS: Final = encode(GENESIS_ACTOR, 1, 1, (), [Op(None, name, Action.MAKE_MAP, None, ()) for name in SECTIONS])

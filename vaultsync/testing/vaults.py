@@ -7,6 +7,7 @@ import shutil
 import sys
 import tempfile
 import weakref
+from collections.abc import Callable
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -18,6 +19,7 @@ from vaultsync.schema.types import Schema
 from vaultsync.testing import seeded
 from vaultsync.vault.environment import Environment
 from vaultsync.vault.vault import Vault
+from vaultsync.view.picture import View
 
 __all__ = ["KEY", "PASSWORD", "MemoryVault", "memory_vault", "scratch_folder"]
 
@@ -56,6 +58,7 @@ def memory_vault(
     device: str = "This device",
     remote: Remote | None = None,
     joins: Vault | None = None,
+    preview: Callable[[View], object] | None = None,
     environment: Environment | None = None,
 ) -> MemoryVault:
     """A vault with no key-derivation cost, in a temporary file that `close` removes.
@@ -66,6 +69,8 @@ def memory_vault(
 
         laptop = memory_vault(schema, remote=MemoryRemote(), device="Laptop")
         phone = memory_vault(schema.at(3, "ios"), joins=laptop, device="Phone")
+
+    ``preview`` is that of `Vault.join`.
     """
     world = environment if environment is not None else _environment(seed)
     folder = scratch_folder()
@@ -88,6 +93,7 @@ def memory_vault(
                 schema=schema,
                 password=PASSWORD,
                 code=joins.recovery_code or "",
+                preview=preview,
                 key=KEY,
                 device=device,
                 environment=world,

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 from typing import Final
 
@@ -21,6 +22,7 @@ from vaultsync.vault.ledger import Ledger
 from vaultsync.vault.membership.devices import census_rows
 from vaultsync.vault.replication.exchange import Exchange
 from vaultsync.vault.replication.findings import Findings
+from vaultsync.vault.replication.inspection import Show
 from vaultsync.vault.replication.parcels import tips
 
 __all__ = ["applied_here", "fetch_up_to", "insist"]
@@ -30,11 +32,19 @@ _SPONSOR: Final = "the device that let this one in"
 
 
 def fetch_up_to(
-    ledger: Ledger, remote: Remote, url: str, environment: Environment, frontier: Frontier, *, deadline: float
+    ledger: Ledger,
+    remote: Remote,
+    url: str,
+    environment: Environment,
+    frontier: Frontier,
+    *,
+    deadline: float,
+    show: Show | None = None,
 ) -> None:
     """Receive until everything that ``frontier`` names is applied, once at least. Raises `RemoteError`: `NotArrived`
     when the remote answers and does not show all of it until ``deadline``; that is among the vault's findings then."""
-    exchange = Exchange(ledger, remote, url, environment, load_identity=lambda: unlocking.load_identity(ledger))
+    load = partial(unlocking.load_identity, ledger)
+    exchange = Exchange(ledger, remote, url, environment, load_identity=load, show=show)
     wake = threading.Event()
     most = 1 + max(0.0, deadline - environment.monotonic()) / _AGAIN_SECONDS
     for attempt in count(1):

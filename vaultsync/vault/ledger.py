@@ -16,14 +16,14 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from vaultsync import limits
 from vaultsync.crypto.rows import LocalKey
 from vaultsync.document.changes import Change
 from vaultsync.document.codec import Looks, decode_own
 from vaultsync.document.engine import Engine
-from vaultsync.document.layout import ENTRIES, SECTIONS
+from vaultsync.document.layout import ENTRIES, FLAT_SECTIONS
 from vaultsync.errors import (
     BadSeal,
     CommitUnknown,
@@ -46,8 +46,6 @@ from vaultsync.vault.transaction import INCARNATION, JOURNAL, STATE, Notes, Tran
 __all__ = ["INCARNATION", "JOURNAL", "STATE", "Ledger", "Notes", "Touches", "Transaction"]
 
 T = TypeVar("T")
-
-FLAT: Final = tuple(section for section in SECTIONS if section != ENTRIES)
 
 
 class _Stored(NamedTuple):
@@ -82,7 +80,7 @@ class Ledger:
         self._engine: Engine | None = None
         self._incarnation = b""
         self._position = 0
-        self._made: tuple[int, Mapping[str, Raw]] | None = None
+        self._made: tuple[int, dict[str, Raw]] | None = None  # entries at hand, as of a position
         self._touches = Touches(everything=True)
         self._elsewhere = Touches()
         self._parsed: dict[str, dict[str, tuple[bytes, Any]]] = {}
@@ -281,13 +279,21 @@ class Ledger:
                 return self._made[1][entry_id]
             return self.engine.read(ENTRIES, entry_id)
 
+    def rows(self) -> Iterator[tuple[str, Raw]]:
+        """Every entry by ascending id, from what is at hand or the document. The caller holds the lock."""
+        if self._made is None or self._made[0] != self._position:
+            return self.engine.read_all()
+        made, read = self._made[1], self.engine.read
+        ids = self.engine.entry_ids()
+        return ((entry, row) for entry in ids if (row := made.get(entry) or read(ENTRIES, entry)) is not None)
+
     @property
     def made_at_hand(self) -> bool:
-        """Whether the last change was a large import that nobody looked at."""
+        """Whether a large import, or what a new device got, is at hand: nobody looked at it yet."""
         return self._made is not None and self._made[0] == self._position
 
     def forget_made(self) -> None:
-        """Somebody looked at every entry of the last import: they need not be kept at hand any longer."""
+        """Somebody looked at every entry of it: they need not be kept at hand any longer."""
         with self.lock:
             self._made = None
 
@@ -349,12 +355,22 @@ class Ledger:
                     self._engine = None  # the engine cannot undo: what was not stored must not be built on
                 raise
             else:
+                self._made = self._at_hand(transaction, position)
                 self._position = position
-                self._made = (position, transaction.made) if len(transaction.made) > LEAST_LOG else None
                 self.actor = transaction.actor
                 self._touches.update(transaction.touches)
                 if shelved is not None:
                     self.shelf.committed(*shelved)
+
+    def _at_hand(self, transaction: Transaction, position: int) -> tuple[int, dict[str, Raw]] | None:
+        """What is at hand after a transaction: what it made, or what was there before and it did not touch."""
+        if len(transaction.made) > LEAST_LOG:
+            return position, transaction.made
+        if self._made is None or self._made[0] != self._position or transaction.replaced:
+            return None
+        for entry in transaction.touches.entries:
+            self._made[1].pop(entry, None)
+        return position, self._made[1]
 
     def _shelve(self, transaction: Transaction) -> tuple[Mapping[str, Raw | None], Mapping[str, Any] | None] | None:
         """Bring the shelf up to date in the same transaction; returns what it was told."""
@@ -367,7 +383,7 @@ class Ledger:
                 return None
             state = State(transaction.store.position(), transaction.changes[-1].hash, engine.heads)
             entries = {entry_id: self._now(transaction, entry_id) for entry_id in sorted(touches.entries)}
-            flat = {name: engine.read(name) or {} for name in FLAT} if touches.flat else None
+            flat = {name: engine.read(name) or {} for name in FLAT_SECTIONS} if touches.flat else None
             shelf.record(transaction.store, state, entries, flat)
             return entries, flat
         except DamagedStore:
@@ -524,7 +540,7 @@ class Ledger:
                 return None
 
     def _flat(self) -> Mapping[str, Any]:
-        return {name: dict(self.section(name)) for name in FLAT}
+        return {name: dict(self.section(name)) for name in FLAT_SECTIONS}
 
     def distrust_shelf(self, generation: bytes | None = None) -> None:
         """Something of it (of this base) is not as it was written: another one is made when somebody looks."""
@@ -573,10 +589,18 @@ class Ledger:
         return folding.confirm(self.key, writing, generation, engine.heads)
 
     @contextmanager
-    def take_over(self, merged: Engine, data: bytes, *, of: tuple[bytes, ...] | None = None) -> Iterator[Transaction]:
+    def take_over(
+        self,
+        merged: Engine,
+        data: bytes,
+        *,
+        of: tuple[bytes, ...] | None = None,
+        rows: dict[str, Raw] | None = None,
+    ) -> Iterator[Transaction]:
         """Go on with ``merged``, whose saved bytes ``data`` were loaded and compared: this document and more. One
         transaction, as `write`; whatever else belongs to it is stored in the block. ``of``: the heads of this document
-        when it was merged in, where not all of them are in ``merged`` as they were.
+        when it was merged in, where not all of them are in ``merged`` as they were. ``rows``: every entry of
+        ``merged``, for who looks at them next.
 
         Raises `MissingDependencies` when this document has come to hold what ``merged`` lacks: merge that in first.
         """
@@ -599,7 +623,8 @@ class Ledger:
             except CommitUnknown:
                 self._engine = None  # whichever of the two is stored is whole: load that
                 raise
-            self._engine, self._position, self._made = merged, position, None
+            self._engine, self._position = merged, position
+            self._made = None if rows is None else (position, rows)
             self.actor = transaction.actor
             self._touches = Touches(everything=True)
 

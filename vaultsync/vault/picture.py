@@ -86,11 +86,13 @@ class Picture:
 
     def _evaluated(self, progress: Progress | None) -> View:
         """Everything, out of the document."""
-        items: Iterable[tuple[str, Raw]] = self._ledger.engine.read_all()
+        items: Iterable[tuple[str, Raw]] = self._ledger.rows()
         if progress is not None:
             items = _counted(items, len(self._ledger.engine.entry_ids()), progress)
         with uncollected():
-            return View.build(items, self._schema, self.context)
+            view = View.build(items, self._schema, self.context)
+        self._ledger.forget_made()
+        return view
 
     # ---- the shelf ------------------------------------------------------------------------------------------------
     def _shelved(self, progress: Progress | None) -> View | None:

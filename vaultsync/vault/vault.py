@@ -50,6 +50,7 @@ from vaultsync.vault.membership import access, account, arriving, passwords
 from vaultsync.vault.membership.joining import by_code, by_invitation
 from vaultsync.vault.membership.managing import Managing
 from vaultsync.vault.picture import Picture
+from vaultsync.vault.preview import Preview
 from vaultsync.vault.provenance import Revision
 from vaultsync.vault.replication.connected import Connected
 from vaultsync.vault.replication.reaching import reach
@@ -179,6 +180,7 @@ class Vault(Managing, Connected):
         code: str | None = None,
         invitation: str | None = None,
         show_code: Callable[[str], object] | None = None,
+        preview: Callable[[View], object] | None = None,
         timeout: float = 900.0,
         key: bytes | None = None,
         device: str = "This device",
@@ -196,6 +198,12 @@ class Vault(Managing, Connected):
         another address here. ``password`` (or ``key``) is for the local file. ``show_code`` gets six digits, once, for
         the person to compare with the other device's; it may return ``False`` when they differ. Blocks until the other
         device approved and everything that it had is here, at most ``timeout`` seconds.
+
+        Verifying a large vault takes longer than reading it. ``preview`` gets a view of it as soon as it can be read,
+        in the thread that joins: to look at, and to be shown as not verified yet. One device of the vault stands for
+        it; that all of it was signed by its writers is known when this method returns, and what did not hold is not in
+        the vault then. It shows the entries as of the last checkpoint, and is not called where there is none: a small
+        vault comes at once.
 
         Raises `WrongCode`, `WrongPassword`, `VaultNotFound`, `VaultExists`, `SchemaError`, `UnsupportedRemote`,
         `RemoteError`, and for invitations `WrongInvitation` and `PairingFailed`; then no file is left behind, except of
@@ -227,7 +235,9 @@ class Vault(Managing, Connected):
         ledger, remote = arrival.ledger, arrival.remote
 
         def make() -> Vault:
-            arrival.fetch()
+            arrival.fetch(
+                None if preview is None else Preview(schema, partial(unlocking.load_identity, ledger), preview)
+            )
             identity = unlocking.load_identity(ledger)
             vault = cls(ledger, identity, schema, environment, app=app, opener=opener, background=background)
             insist(lambda: vault._syncing.connect(arrival.url, remote), environment, deadline=arrival.deadline)

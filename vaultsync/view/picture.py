@@ -132,9 +132,12 @@ class View:
 
     @classmethod
     def build(cls, items: Iterable[tuple[str, Raw]], schema: Schema, context: Context | None = None) -> View:
-        """Evaluate everything. The mappings handed in are kept: nobody may change them from here on."""
+        """Evaluate everything, each entry when its turn comes; no id comes twice. The mappings handed in are kept:
+        nobody may change them from here on."""
         context = context or Context()
-        return cls(_changed(_State(), dict(items), schema, context), schema, context)
+        made = _Made(items, schema, context)
+        state = replace(_State(), facts=OrderedMap.build(made.sums.items()), counted=made.counted)
+        return cls(_replaced(state, made.entries), schema, context)
 
     @classmethod
     def stored(cls, table: Table) -> View:
@@ -286,27 +289,33 @@ def _is_foreign(entry: Entry) -> bool:
     return bool(entry._judgement.unknown) or not entry._judgement.shape.line
 
 
+class _Made:
+    """Entries, evaluated, and the sums of what they tell."""
+
+    def __init__(self, items: Iterable[tuple[str, Raw]], schema: Schema, context: Context) -> None:
+        self.entries: list[Entry] = []
+        self.sums: Counter[Fact] = Counter()
+        self.counted = 0
+        for entry in evaluate_all(items, schema, context):
+            self.entries.append(entry)
+            self.counted += entry.counted
+            self.sums.update(facts(entry, schema))
+
+
 def _changed(state: _State, touched: Mapping[str, Raw | None], schema: Schema, context: Context) -> _State:
     """The state with these entries evaluated again."""
-    sums: Counter[Fact] = Counter()
-    counted = state.counted
-    gone: list[Entry] = []
-    made: list[Entry] = []
-    for entry_id in touched:
-        if (old := state.ids.get(entry_id)) is not None:
-            gone.append(old)
-            counted -= old.counted
-            sums.subtract(facts(old, schema))
+    gone = [old for entry_id in touched if (old := state.ids.get(entry_id)) is not None]
     there = ((entry_id, raw) for entry_id, raw in touched.items() if raw is not None)
-    for new in evaluate_all(there, schema, context):
-        made.append(new)
-        counted += new.counted
-        sums.update(facts(new, schema))
+    made = _Made(there, schema, context)
+    counted = state.counted + made.counted
+    for old in gone:
+        counted -= old.counted
+        made.sums.subtract(facts(old, schema))
     told: dict[Fact, int | Removed] = {}
-    for fact, change in sums.items():
+    for fact, change in made.sums.items():
         if change:
             told[fact] = ((state.facts.get(fact) or 0) + change) or GONE
-    return replace(_replaced(state, made, gone), facts=state.facts.changed(told), counted=counted)
+    return replace(_replaced(state, made.entries, gone), facts=state.facts.changed(told), counted=counted)
 
 
 def _replaced(state: _State, made: Iterable[Entry], gone: Iterable[Entry] = ()) -> _State:

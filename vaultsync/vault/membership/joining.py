@@ -25,6 +25,7 @@ from vaultsync.vault.membership import access, account, arriving
 from vaultsync.vault.membership.meeting import meeting_place
 from vaultsync.vault.membership.pairing import Newcomer, ask_in
 from vaultsync.vault.replication.exchange import Exchange
+from vaultsync.vault.replication.inspection import Show
 from vaultsync.vault.unlocking import Secrets
 
 _KEPT: Final = "This device is let in and its file is there: open it when the remote answers, and it goes on"
@@ -33,7 +34,8 @@ __all__ = ["Arrival", "by_code", "by_invitation"]
 
 
 class Arrival(NamedTuple):
-    """A new file with an identity in it, and what is left to do: ``fetch`` everything, then ``finish``.
+    """A new file with an identity in it, and what is left to do: ``fetch`` everything, then ``finish``. ``fetch`` gets
+    who may look at what comes before it is verified.
 
     ``deadline``: until when a remote that is away is waited for, of the environment's monotonic clock.
     """
@@ -42,7 +44,7 @@ class Arrival(NamedTuple):
     remote: Remote
     url: str
     deadline: float
-    fetch: Callable[[], None]
+    fetch: Callable[[Show | None], None]
     finish: Callable[[], None]
 
 
@@ -85,8 +87,8 @@ def by_code(
     own = _own(remote, ledger, identity)
     load = partial(unlocking.load_identity, ledger)
 
-    def fetch() -> None:
-        Exchange(ledger, own, url, environment, load_identity=load).run(receive_only=True)
+    def fetch(show: Show | None) -> None:
+        Exchange(ledger, own, url, environment, load_identity=load, show=show).run(receive_only=True)
 
     return Arrival(ledger, own, url, 0.0, fetch, lambda: None)
 
@@ -121,9 +123,9 @@ def by_invitation(
         raise
     own = _own(remote, ledger, let_in.identity)
 
-    def fetch() -> None:
+    def fetch(show: Show | None) -> None:
         try:
-            fetch_up_to(ledger, own, url, environment, let_in.frontier, deadline=deadline)
+            fetch_up_to(ledger, own, url, environment, let_in.frontier, deadline=deadline, show=show)
         except NotArrived as error:
             raise NotArrived(f"{str(error).rstrip('.')}. {_KEPT}", error.findings) from None
         except RemoteUnavailable as error:

@@ -28,7 +28,7 @@ from vaultsync.vault.membership.sweeping import Sweeper
 from vaultsync.vault.replication.checkpoints import counting, due, known_checkpoints, with_floors, write_checkpoint
 from vaultsync.vault.replication.collecting import Collector
 from vaultsync.vault.replication.ends import Ends
-from vaultsync.vault.replication.inspection import InspectorUnavailable
+from vaultsync.vault.replication.inspection import InspectorUnavailable, Show
 from vaultsync.vault.replication.lines import Lines
 from vaultsync.vault.replication.parcels import known_tips
 from vaultsync.vault.replication.rosters import Rosters
@@ -57,10 +57,11 @@ class Covering:
         expected: Callable[[int], None],
         merged: Callable[[frozenset[str]], None],
         began: Callable[[Identity], None],
+        show: Show | None = None,
     ) -> None:
         """``put`` puts an object, and counts it; ``received`` and ``expected`` are told bytes that came and that will
         come; ``merged`` which entries a checkpoint touched, under no lock; ``began`` who this device is when another
-        incarnation began with it."""
+        incarnation began with it; ``show`` gets what fills an empty vault, before it is verified."""
         self._ledger = ledger
         self._remote = remote
         self._remote_id = remote_id
@@ -72,6 +73,7 @@ class Covering:
         self._expected = expected
         self._merged = merged
         self._began = began
+        self._show = show
         self._collector = Collector(ledger, remote, remote_id, rosters.identity.vault_id, environment)
         self._sweeper = Sweeper(ledger, remote, remote_id, environment)
         self._known: list[Known] = []
@@ -179,6 +181,7 @@ class Covering:
             stop=stop,
             check=lambda: _check(stop),
             began=self._began,
+            show=self._show,
         )
         try:
             taken = taker.take(offer)

@@ -30,6 +30,7 @@ from vaultsync.vault.replication.ends import Ends
 from vaultsync.vault.replication.findings import Findings, Witness
 from vaultsync.vault.replication.grafting import Grafts, Unsent
 from vaultsync.vault.replication.incoming import Incoming
+from vaultsync.vault.replication.inspection import Show
 from vaultsync.vault.replication.outgoing import Outgoing, check
 from vaultsync.vault.replication.parcels import HEARD
 from vaultsync.vault.replication.rosters import Rosters
@@ -54,10 +55,12 @@ class Exchange:
         merged: Callable[[frozenset[str]], None] = lambda entries: None,
         progress: Callable[[Progress], None] = lambda progress: None,
         findings: Findings | None = None,
+        show: Show | None = None,
     ) -> None:
         """``load_identity`` reads this device's identity from the store; ``learned`` is told when the roster grew.
 
         ``merged`` is told which entries a committed unit touched, ``progress`` how far a pass is; both under no lock.
+        ``show`` gets what fills an empty vault, before it is verified.
         """
         self.remote = remote
         self.remote_id = remote_id
@@ -82,6 +85,7 @@ class Exchange:
             expected=self._tally.expect,
             merged=self._note_merged,
             began=self._begin,
+            show=show,
         )
         self._merged = merged
         self._learned = learned

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from vaultsync import limits
@@ -20,7 +20,7 @@ from vaultsync.crypto.revocation import Statement
 from vaultsync.document.changes import Action, Change, chunk_hash
 from vaultsync.document.codec import decode_own
 from vaultsync.document.engine import Engine
-from vaultsync.document.layout import ENTRIES, SECTION_OBJECTS
+from vaultsync.document.layout import ENTRIES, GENESIS_HASH, SECTION_OBJECTS
 from vaultsync.errors import (
     MalformedEnvelope,
     MissingDependencies,
@@ -31,6 +31,7 @@ from vaultsync.errors import (
     UpdateRequired,
 )
 from vaultsync.remote.port import Remote
+from vaultsync.schema.cells import Raw
 from vaultsync.sync import events as ev
 from vaultsync.sync import names
 from vaultsync.sync.coverage import Known, Offer
@@ -41,7 +42,7 @@ from vaultsync.vault.replication.checkpoints import note, remember_tip
 from vaultsync.vault.replication.ends import Ends
 from vaultsync.vault.replication.grafting import FORK, keep, lost, signed_changes
 from vaultsync.vault.replication.incarnation import renew
-from vaultsync.vault.replication.inspection import inspect_apart
+from vaultsync.vault.replication.inspection import Show, inspect_apart
 from vaultsync.vault.replication.lateness import Late, find_late, note_found
 from vaultsync.vault.replication.merging import Merged, merge, rivals
 from vaultsync.vault.replication.parcels import HEARD, SEALED, Incomplete, Parcel, open_parcel, tips
@@ -73,9 +74,35 @@ class _Opened:
     contents: Checkpoint
 
 
+class _Rows:
+    """The entries of a document as the process that looks at it hands them over, kept until it says what they are
+    worth; ``show`` may look at them meanwhile."""
+
+    def __init__(self, show: Show | None) -> None:
+        self._show = show
+        self.kept: dict[str, Raw] | None = None
+        """All of them; None until they have come."""
+
+    def __call__(self, flat: Mapping[str, Raw], entries: Iterator[tuple[str, Raw]]) -> None:
+        kept: dict[str, Raw] = {}
+        coming = _keeping(entries, kept)
+        if self._show is not None:
+            self._show(flat, coming)
+        for _ in coming:
+            pass
+        self.kept = kept
+
+
+def _keeping(entries: Iterator[tuple[str, Raw]], kept: dict[str, Raw]) -> Iterator[tuple[str, Raw]]:
+    for entry, raw in entries:
+        kept[entry] = raw
+        yield entry, raw
+
+
 class Taker:
     """Takes checkpoints from one remote. ``received`` is told the bytes of each object that was fetched, ``began`` who
-    this device is when another incarnation began."""
+    this device is when another incarnation began; ``show`` gets what the first checkpoint of an empty vault holds, as
+    soon as it can be read and before it is verified."""
 
     def __init__(
         self,
@@ -90,6 +117,7 @@ class Taker:
         stop: threading.Event | None = None,
         check: Callable[[], None] = lambda: None,
         began: Callable[[Identity], None] = lambda identity: None,
+        show: Show | None = None,
     ) -> None:
         self._ledger = ledger
         self._remote = remote
@@ -101,6 +129,7 @@ class Taker:
         self._stop = stop
         self._check = check
         self._began = began
+        self._show = show
 
     def take(self, offer: Offer) -> Taken:
         """Verify a checkpoint; merge it in where it holds what is not here.
@@ -112,10 +141,12 @@ class Taker:
         contents = opened.contents
         self._check_removed(opened)
         known_here = all(self._knows(tip.hash) for tips in contents.ends.values() for tip in tips)
+        rows = _Rows(self._show) if self._ledger.engine.heads == (GENESIS_HASH,) else None
         found = inspect_apart(
             contents.document,
             gate=not known_here,
             signed=contents.changes,
+            show=rows,
             command=self._environment.python,
             stop=self._stop,
         )
@@ -139,7 +170,8 @@ class Taker:
                 self._keep_anchors(transaction.store.put_envelope, anchors)
                 note(transaction, known)
             return Taken(known, frozenset(), False)
-        return Taken(known, self._merge(contents, anchors, known), True)
+        kept = None if rows is None else rows.kept
+        return Taken(known, self._merge(contents, anchors, known, kept), True)
 
     # ---- fetching ---------------------------------------------------------------------------------------------
     def _fetch(self, offer: Offer) -> bytes:
@@ -251,8 +283,11 @@ class Taker:
                 put(parcel.name, header.chain_id, header.seq, parcel.env_id, header.kind, parcel.data, False)
 
     # ---- merging ----------------------------------------------------------------------------------------------
-    def _merge(self, contents: Checkpoint, anchors: Mapping[bytes, Parcel], known: Known) -> frozenset[str]:
-        """Make the vault's document one that holds its own and the checkpoint's changes; the entries touched."""
+    def _merge(
+        self, contents: Checkpoint, anchors: Mapping[bytes, Parcel], known: Known, rows: dict[str, Raw] | None
+    ) -> frozenset[str]:
+        """Make the vault's document one that holds its own and the checkpoint's changes; the entries touched.
+        ``rows``: what the checkpoint holds, if it was read already."""
         loaded = Engine.load(contents.document)  # these very bytes were verified
         apart = {chunk_hash(chunk) for chunk in contents.changes}
         self._check_anchored(anchors, lambda hash: loaded.has(hash) or hash in apart)
@@ -263,8 +298,8 @@ class Taker:
                 if attempt == _ATTEMPTS - 1:
                     with self._ledger.lock:
                         self._ledger.refresh()
-                        return self._take_over(contents, anchors, known, loaded, sent, late)
-                return self._take_over(contents, anchors, known, loaded, sent, late)
+                        return self._take_over(contents, anchors, known, loaded, sent, late, rows)
+                return self._take_over(contents, anchors, known, loaded, sent, late, rows)
             except MissingDependencies:
                 continue  # somebody edited meanwhile: merge that in too
         raise NotYet("another program keeps editing this vault")
@@ -291,6 +326,7 @@ class Taker:
         loaded: Engine,
         sent: Mapping[bytes, int],
         late: Late,
+        rows: dict[str, Raw] | None,
     ) -> frozenset[str]:
         engine = self._ledger.engine
         before, heads = engine.lasts(), engine.heads
@@ -301,12 +337,12 @@ class Taker:
         merged = self._extend(engine, loaded) if forked is None else forked.engine
         data = contents.document  # verified as it is, if it holds everything
         if forked is not None or merged.heads != theirs_end:
-            data = merged.save()
+            data, rows = merged.save(), None
             if not Engine.verify_snapshot(data, merged.heads):
                 raise NotYet("what the checkpoint and this device hold together cannot be saved")
         touched = frozenset(merged.entry_ids()) if forked else _touched(merged, heads if before else ())
         mine = frozenset(self._identity.own_chains)
-        with self._ledger.take_over(merged, data, of=heads) as transaction:
+        with self._ledger.take_over(merged, data, of=heads, rows=rows) as transaction:
             self._keep_anchors(transaction.store.put_envelope, anchors)
             for chain, tips in contents.ends.items():
                 for tip in tips:
