@@ -8,19 +8,25 @@ import sys
 import threading
 import time
 import zlib
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from tests.document.model import EXAMPLES, histories, merge_all, play
+from tests.document.mutations import mutate_meaning, world
 from vaultsync import limits
 from vaultsync.document.branches import recompute
 from vaultsync.document.changes import Change, encode
-from vaultsync.document.codec import decode_own
+from vaultsync.document.codec import decode_literally, decode_own
 from vaultsync.document.columns import to_unsigned, unsigned
 from vaultsync.document.engine import Edit, Engine
-from vaultsync.document.inspector import inspect
-from vaultsync.errors import MalformedChange, MalformedEnvelope, VaultClosed
+from vaultsync.document.inspector import Inspection, inspect
+from vaultsync.errors import EngineFailure, MalformedChange, MalformedEnvelope, MissingDependencies, VaultClosed
 from vaultsync.schema.cells import Raw
 from vaultsync.vault.replication.inspection import Bounds, InspectorUnavailable, inspect_apart
 
@@ -163,6 +169,72 @@ def test_mutated_documents_are_refused_or_are_the_document():
         if found.ends == recompute(engine, ()):
             assert found.heads == engine.heads
             assert found.changes == 21
+
+
+# ---- as if the changes had made a second document ---------------------------------------------------------------
+def in_two_engines(document: bytes, batch: int) -> Inspection:
+    """What `inspect` has to find: every change the long way through the gate, and applied, a few at a time."""
+    try:
+        found = Engine.load(document)
+        made = Engine.new()
+        chunks = found.changes()
+        for start in range(0, len(chunks), batch):
+            changes = [decode_literally(chunk) for chunk in chunks[start : start + batch]]
+            made.apply([change._replace(ops=tuple(change.ops)) for change in changes])
+        if made.heads != found.heads or made.lasts() != found.lasts():
+            raise MalformedChange("the document is not what its changes make")
+    except (EngineFailure, MissingDependencies):
+        raise MalformedChange("the document cannot be loaded") from None
+    assert dict(made.read_all()) == dict(found.read_all())
+    return Inspection(found.heads, recompute(found, ()), len(chunks))
+
+
+def outcome(way: Callable[..., Inspection], *arguments: Any, **more: Any) -> Inspection | str:
+    try:
+        return way(*arguments, **more)
+    except MalformedChange as error:
+        return str(error)
+
+
+@given(histories, st.integers(1, 4))
+@settings(max_examples=EXAMPLES or 60, deadline=None)
+def test_one_engine_finds_what_two_would(history, batch):
+    devices, _ = play(history)
+    merge_all(devices)
+    document = devices[0].save()
+    found = outcome(inspect, document, gate=True)
+    assert isinstance(found, Inspection)
+    assert found == outcome(in_two_engines, document, batch)
+
+
+def test_one_engine_refuses_what_two_would():
+    """Documents of changes that the engine takes, and of which the gate refuses many."""
+    counts: Counter[str] = Counter()
+    number = EXAMPLES or 600
+    for seed in range(max(3, number // 1_000)):
+        rng = random.Random(seed)
+        made, top = world(seed)
+        for _ in range(number // max(3, number // 1_000)):
+            try:
+                hostile = mutate_meaning(rng, rng.choice(top), rng.choice(made[1:]))
+                document = Engine.load(None, [*(c.chunk for c in [*made, *top[:2]]), hostile]).save()
+            except (ValueError, TypeError, AttributeError, EngineFailure):
+                continue
+            found = outcome(inspect, document, gate=True)
+            assert found == outcome(in_two_engines, document, rng.randint(1, 20)), hostile.hex()
+            counts["refused" if isinstance(found, str) else "found"] += 1
+    print(dict(counts))
+    assert min(counts["refused"], counts["found"]) > number // 20
+
+
+def test_no_second_engine_is_asked(monkeypatch: pytest.MonkeyPatch):
+    """Counted: one document is loaded, and nothing is fed to any."""
+    engine, loaded = two_writers(), []
+    real = Engine.load
+    monkeypatch.setattr(Engine, "load", lambda data: (loaded.append(data), real(data))[1])
+    monkeypatch.setattr(Engine, "apply", None)
+    assert inspect(engine.save(), gate=True).heads == engine.heads
+    assert len(loaded) == 1
 
 
 @pytest.mark.parametrize(
