@@ -13,7 +13,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Iterable
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +34,19 @@ class Clock:
 
     @contextmanager
     def part(self, name: str) -> Any:
-        cpu, wall = time.process_time(), time.perf_counter()
+        end = self.begin(name)
         yield
-        self.wall.setdefault(name, []).append((time.perf_counter() - wall) * 1e3)
-        self.cpu.setdefault(name, []).append((time.process_time() - cpu) * 1e3)
+        end()
+
+    def begin(self, name: str) -> Callable[[], None]:
+        """Begin a part; what is returned ends it."""
+        cpu, wall = time.process_time(), time.perf_counter()
+
+        def end() -> None:
+            self.wall.setdefault(name, []).append((time.perf_counter() - wall) * 1e3)
+            self.cpu.setdefault(name, []).append((time.process_time() - cpu) * 1e3)
+
+        return end
 
     def summary(self) -> dict[str, Any]:
         """By part: mean, median and number of its times."""
@@ -189,12 +198,22 @@ def op_publish(peer: Any, spec: dict[str, Any], clock: Clock) -> dict[str, Any]:
 
 
 def op_g(peer: Any, spec: dict[str, Any], clock: Clock) -> dict[str, Any]:
-    """A new device, from the remote to a list."""
-    with clock.part("G"):
-        handle = peer.join(Path(spec["folder"]), Path(spec["into"]))
+    """A new device, from the remote to a list; and to one of which everything is verified."""
+    early: list[Any] = []
+    readable = clock.begin("G")
+
+    def show(listed: Any) -> None:
+        readable()
+        early.append([(row.id, row.title, row.type, row.status) for row in listed])
+
+    with clock.part("G verified") if peer.verifies else nullcontext():
+        handle = peer.join_showing(Path(spec["folder"]), Path(spec["into"]), show)
         listed = handle.listing()
+        if not early:
+            show(listed)
     memory = peak_mb()
     check(len(listed) == spec["n"], "the list has another length")
+    check(early == [[(row.id, row.title, row.type, row.status) for row in listed]], "the first list was another")
     check(workload.digest(map(handle.row, handle.read_all())) == spec["digest"], "what was read is not what was put")
     handle.close()
     return {"rss": memory}

@@ -85,13 +85,15 @@ class Pair(Protocol):
 
 
 class Peer(Protocol):
-    """A library. ``operations``: what it can do of A to H; ``packages``: the distributions it needs."""
+    """A library. ``operations``: what it can do of A to H; ``packages``: the distributions it needs; ``verifies``:
+    whether it finds out who wrote what."""
 
     name: str
     title: str
     packages: tuple[str, ...]
     operations: str
     note: str
+    verifies: bool = False
 
     def prepare(self) -> None:
         """Whatever has to be derived before a new vault can be made. Not timed."""
@@ -112,6 +114,10 @@ class Peer(Protocol):
     def join(self, folder: Path, into: Path) -> Handle:
         """A new device: a vault in the empty folder ``into``, from nothing but the remote of ``folder``."""
         ...
+
+    def join_showing(self, folder: Path, into: Path, show: Callable[[Sequence[Any]], object]) -> Handle:
+        """The same; ``show`` is given the list of everything if that can be read before the device has joined."""
+        return self.join(folder, into)
 
     def pair(self, folder: Path, other: Path) -> Pair:
         """The published vault in ``folder`` and the one that joined in ``other``."""

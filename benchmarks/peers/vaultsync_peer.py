@@ -171,6 +171,7 @@ class _Peer(Peer):
     title = "VaultSync"
     packages = ("vaultsync",)
     operations = "ABCDEFGH"
+    verifies = True
     note = "encrypted, signed, merged, verified; E and F are durable on both devices"
 
     def create(self, folder: Path, rows: Sequence[Row]) -> Callable[[], None]:
@@ -194,6 +195,9 @@ class _Peer(Peer):
         vault.close()
 
     def join(self, folder: Path, into: Path) -> _Handle:
+        return self.join_showing(folder, into, lambda listed: None)
+
+    def join_showing(self, folder: Path, into: Path, show: Callable[[Sequence[Any]], object]) -> _Handle:
         vault = vs.Vault.join(
             into / FILE,
             URL,
@@ -205,6 +209,7 @@ class _Peer(Peer):
             environment=ENVIRONMENT,
             opener=lambda url: FolderRemote(folder / REMOTE),
             background=False,
+            preview=lambda view: show(view.summaries),
         )
         return _Handle(vault)
 
