@@ -110,7 +110,7 @@ def join(
 def _join_by_code(session: Session, url: str | None, code_file: str | None, device: str | None) -> vs.Vault:
     code = asking.recovery_code(code_file)
     password = asking.password(session.password_file)
-    with working("Joining: deriving keys, fetching everything"):
+    with working("Joining: deriving keys, fetching everything") as tell:
         return vs.Vault.join(
             session.path,
             url,
@@ -118,6 +118,7 @@ def _join_by_code(session: Session, url: str | None, code_file: str | None, devi
             password=password,
             code=code,
             device=_device_name(device),
+            preview=lambda view: tell(f"{words.count(len(view), 'entry')} to show; verifying who wrote what"),
             background=False,
             **session.more,
         )
