@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from vaultsync.errors import DamagedStore, StoreError, UpdateRequired, VaultNotFound
-from vaultsync.store import JournalRow, LostRow, Reading, Store, split
+from vaultsync.store import JournalRow, LostRow, NewRow, Origin, Reading, Store, split
 
 ROUNDS = int(os.environ.get("VAULTSYNC_DAMAGE_ROUNDS", "1"))
 PAGE = 4096
@@ -214,6 +214,28 @@ def test_everything_readable_stays_readable(pristine: Path, written: dict[str, A
         worst = max(worst, len(lost) if len(lost) < len(rows) else 0)
     assert shortened >= 3
     assert worst < 25, "one page holds a few rows, not the journal"
+
+
+def test_of_a_row_with_many_changes_each_is_lost(tmp_path: Path) -> None:
+    path = tmp_path / "ann.vault"
+    with Store.create(path, header=b"h", slots=[b"slot"]) as store, store.write() as writing:
+        for number, holds in enumerate((1, 5, 3, 1), 1):
+            row = NewRow(OTHER, 10 * number, blob(number, 32), blob(700 + number, 200), holds)
+            writing.append_all([row], Origin.FOREIGN)
+    whole = bytearray(path.read_bytes())
+    whole[whole.index(blob(702, 200)) + 5] ^= 1
+    path.write_bytes(whole)
+    with Store.open(path) as store, store.read() as reading:
+        found = list(reading.salvage())
+        assert [row.position for row in found] == [1, 2, 3, 4, 5, 6, 9, 10]
+        assert [row.position for row in found if isinstance(row, LostRow)] == [2, 3, 4, 5, 6]
+        assert [row.seq for row in found if isinstance(row, LostRow)] == [None] * 4 + [20]
+        assert [row.position for row in reading.journal(6)] == [9, 10]
+        with pytest.raises(DamagedStore):
+            list(reading.journal(0))
+        with pytest.raises(DamagedStore):
+            list(reading.journal(7))  # the middle of a row
+        assert not store.check().ok
 
 
 def test_a_damaged_row_does_not_stop_writing(pristine: Path, tmp_path: Path) -> None:

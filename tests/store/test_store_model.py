@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from vaultsync.errors import AlreadyStored, Compacted
-from vaultsync.store import Envelope, JournalRow, Origin, Quarantined, Slot, Store, Writing, split
+from vaultsync.store import Envelope, JournalRow, NewRow, Origin, Quarantined, Slot, Store, Writing, split
 
 OWN = [b"a" * 16, b"b" * 16]
 FOREIGN = [b"x" * 16, b"y" * 16]
@@ -79,6 +79,32 @@ class StoreMachine(RuleBasedStateMachine):
                 row.hash for row in self.rows[-len(sealed) :]
             ]
         self.note(at)
+
+    @rule(at=who, actor=st.sampled_from(FOREIGN), holds=st.lists(st.integers(1, 5), min_size=1, max_size=3), data=blobs)
+    def append_together(self, at: int, actor: bytes, holds: list[int], data: bytes) -> None:
+        """Somebody else's changes that came together share rows."""
+        with self.stores[at].write() as writing:
+            new = []
+            for many in holds:
+                self.seqs[actor] += many
+                self.position += many
+                hash_ = actor + self.seqs[actor].to_bytes(16, "big")
+                new.append(JournalRow(self.position, actor, self.seqs[actor], hash_, data, Origin.FOREIGN, many))
+            rows = [NewRow(actor, row.seq, row.hash, data, row.holds) for row in new]
+            assert writing.append_all(rows, Origin.FOREIGN) == self.position
+            self.rows += new
+            self.hashes.update(row.hash for row in new)
+            assert list(writing.journal(self.position - sum(holds))) == new
+        self.note(at)
+
+    @rule(at=who, actor=st.sampled_from(FOREIGN), back=st.integers(0, 5), many=st.integers(1, 8))
+    def append_again(self, at: int, actor: bytes, back: int, many: int) -> None:
+        """Also when the number lies inside of a row."""
+        held = {seq for row in self.rows if row.actor == actor for seq in range(row.seq - row.holds + 1, row.seq + 1)}
+        last = self.seqs[actor] - back + many - 1
+        if last >= many and not held.isdisjoint(range(last - many + 1, last + 1)):
+            with self.stores[at].write() as writing, pytest.raises(AlreadyStored):
+                writing.append_all([NewRow(actor, last, os.urandom(32), b"again", many)], Origin.FOREIGN)
 
     @rule(at=who, actor=st.sampled_from(OWN), back=st.integers(0, 5))
     def append_twice(self, at: int, actor: bytes, back: int) -> None:
@@ -269,7 +295,7 @@ class StoreMachine(RuleBasedStateMachine):
                 assert (reading.position(), reading.floor()) == (self.position, self.floor)
                 above = [row for row in self.rows if row.position > self.floor]
                 assert list(reading.journal(self.floor)) == above
-                assert reading.weight() == (len(above), sum(len(row.sealed) for row in above))
+                assert reading.weight() == (sum(row.holds for row in above), sum(len(row.sealed) for row in above))
                 if self.floor:
                     with pytest.raises(Compacted):
                         reading.journal(self.floor - 1)

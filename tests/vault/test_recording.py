@@ -17,12 +17,14 @@ from hypothesis import strategies as st
 import vaultsync as vs
 from tests.vault.test_healing import Device, titles
 from vaultsync import limits
+from vaultsync.document.changes import Change
+from vaultsync.document.codec import decode_own
 from vaultsync.document.edits import Edit
 from vaultsync.document.engine import Engine
 from vaultsync.errors import BadSeal, DamagedStore
 from vaultsync.store import JournalRow, Origin
 from vaultsync.testing import MemoryRemote
-from vaultsync.vault.recording import GroupMark, record, recorded, strip, strips
+from vaultsync.vault.recording import GroupMark, record, recorded, runs, strip, strips, together
 
 FEW = settings(max_examples=int(os.environ.get("VAULTSYNC_EXAMPLES", "20")), deadline=None)
 ME, YOU = b"m" * 16, b"y" * 16
@@ -82,11 +84,38 @@ def test_a_strip_of_small_edits_is_small() -> None:
     assert len(strip([(chunk.chunk, None) for (chunk,) in chunks])) < 30_000
 
 
+@FEW
+@given(st.integers(0, 1 << 32))
+def test_received_changes_share_rows(seed: int) -> None:
+    changes = [decode_own(chunk) for chunk in edits(random.Random(seed))]
+    changes = (
+        changes[: random.Random(seed).randrange(len(changes))] + changes[len(changes) // 2 :]
+    )  # some numbers twice
+    parted = list(runs(changes))
+    assert [change for run in parted for change in run] == changes
+    for run in parted:
+        assert recorded(together(run)) == [(change.chunk, None) for change in run]
+        assert [change.seq for change in run] == list(range(run[0].seq, run[0].seq + len(run)))
+        assert len(run) == 1 or all(len(change.chunk) < limits.DEFLATE_FROM_BYTES for change in run)
+
+
+def test_how_many_share_a_row() -> None:
+    one = Change(b"h" * 32, (), ME, 1, 1, (), bytes(100))
+    small = [one._replace(seq=seq) for seq in range(1, 2_501)]
+    assert [len(run) for run in runs(small)] == [1_024, 1_024, 452]
+    middling = [change._replace(chunk=bytes(2_000)) for change in small[:200]]
+    assert [len(run) for run in runs(middling)] == [132, 68], "no damaged page takes more than that"
+    large = [*small[:3], small[3]._replace(chunk=bytes(50_000)), *small[4:6]]
+    assert [len(run) for run in runs(large)] == [3, 1, 2]
+    assert [len(run) for run in runs([*small[:3], small[3]._replace(actor=YOU), *small[5:7]])] == [3, 1, 2]
+    assert list(runs([])) == []
+
+
 def test_a_garbled_row_is_told() -> None:
     numbers = random.Random(5)
     stripped = strip([(chunk, None) for chunk in edits(numbers)])
     body = zlib.decompress(stripped[1:])
-    for bad in (stripped[:-5], b"S", b"Z", b"Zabc", b"S" + zlib.compress(body[:-3])):
+    for bad in (stripped[:-5], b"S", b"Z", b"Zabc", b"S" + zlib.compress(body[:-3]), b"T" + body[:-3], b"T\0"):
         with pytest.raises(BadSeal):
             recorded(bad)
 

@@ -1,9 +1,11 @@
 """The journal: every change since the last snapshot, in the order in which this file got to know it.
 
-Positions ascend without gaps above the *floor*, the position of the last confirmed snapshot. Below the floor only own
-changes remain that are not packed into an envelope yet, and one row may hold many of them: the column ``own`` says how
-many (0: somebody else's change). The last position is also kept in the tally, so a row that vanished with a damaged
-page is noticed, at the end of the journal too, where an edit that was acknowledged would be forgotten silently.
+Every change has a position; they ascend without gaps above the *floor*, the position of the last confirmed snapshot.
+One row may hold many changes of one actor that follow each other, under the position of the last. Above the floor those
+are somebody else's; below it only own changes remain that are not packed into an envelope yet. The column ``own`` says
+how many the row holds: own ones above 0, somebody else's below it, or 0 for one alone. The last position is also kept
+in the tally, so a row that vanished with a damaged page is noticed, at the end of the journal too, where an edit that
+was acknowledged would be forgotten silently.
 """
 
 from __future__ import annotations
@@ -37,9 +39,15 @@ def _runs(rows: Sequence[NewRow]) -> Iterator[tuple[bytes, int, int]]:
     """(actor, first number, last number) of changes that follow each other."""
     first = 0
     for index, row in enumerate(rows, 1):
-        if index == len(rows) or (rows[index].actor, rows[index].seq) != (row.actor, row.seq + 1):
-            yield row.actor, rows[first].seq, row.seq
+        after = rows[index] if index < len(rows) else None
+        if after is None or (after.actor, after.seq - after.holds) != (row.actor, row.seq):
+            yield row.actor, rows[first].seq - rows[first].holds + 1, row.seq
             first = index
+
+
+def as_holds(own: int) -> tuple[Origin, int]:
+    """Whose changes a row holds, and how many, as its column says."""
+    return (Origin.OWN if own > 0 else Origin.FOREIGN), abs(own) or 1
 
 
 class JournalReading(Rows):
@@ -54,7 +62,7 @@ class JournalReading(Rows):
         return self._tally.floor
 
     def weight(self) -> Weight:
-        """Rows and sealed bytes above the floor, without reading them."""
+        """Changes and sealed bytes above the floor, without reading them."""
         return Weight(self._tally.position - self._tally.floor, self._tally.journal_bytes)
 
     def journal(self, after: int = 0) -> Iterator[JournalRow]:
@@ -76,10 +84,11 @@ class JournalReading(Rows):
                 _DOING, f"{_ROW} WHERE position > ? AND position <= ? ORDER BY position LIMIT {_CHUNK}", at, last
             )
             for row in rows:
-                if row[0] != at + 1:
+                found = self._journal_row(row)
+                if found.position - found.holds != at:
                     raise self._lost_row(at + 1)
-                yield self._journal_row(row)
-                at += 1
+                yield found
+                at = found.position
             if not rows:
                 raise self._lost_row(at + 1)
 
@@ -94,10 +103,10 @@ class JournalReading(Rows):
         position, actor, seq, hash_, own, sealed, crc = row
         if checksum("journal", position, actor, seq, hash_, own, sealed) != crc:
             raise self._lost_row(position)
-        return JournalRow(position, actor, seq, hash_, sealed, Origin.OWN if own else Origin.FOREIGN, own or 1)
+        return JournalRow(position, actor, seq, hash_, sealed, *as_holds(own))
 
     def salvage(self, after: int = 0) -> Iterator[JournalRow | LostRow]:
-        """Every row that can still be read, one by one past every bad page, and a `LostRow` for each that cannot.
+        """Every row that can still be read, one by one past every bad page, and a `LostRow` for each change of others.
 
         For repair and reports: slower than `journal`. Rows below the floor (own, not packed) come too. Never raises
         `DamagedStore`; where even the tally is gone, rows lost at the very end cannot be told.
@@ -108,15 +117,25 @@ class JournalReading(Rows):
         except DamagedStore:
             floor = last = 0  # only what an index names can be looked for
         expected = set(range(max(after, floor) + 1, last + 1)) | {at for at in known if at > after}
+        lost: list[LostRow] = []
         for position in sorted(expected):
-            try:
-                row = self._row(_DOING, f"{_ROW} WHERE position = ?", position)
-                if row is not None:
-                    yield self._journal_row(row)
-                    continue
-            except DamagedStore:
-                pass
-            yield LostRow(position, *known.get(position, (None, None)))
+            found = self._salvaged(position)
+            if found is None:
+                lost.append(LostRow(position, *known.get(position, (None, None))))
+                continue
+            if found.origin is Origin.FOREIGN:  # what it holds has the positions before its own
+                lost = [row for row in lost if row.position <= position - found.holds]
+            yield from lost
+            yield found
+            lost = []
+        yield from lost
+
+    def _salvaged(self, position: int) -> JournalRow | None:
+        try:
+            row = self._row(_DOING, f"{_ROW} WHERE position = ?", position)
+            return None if row is None else self._journal_row(row)
+        except DamagedStore:
+            return None
 
     def _index_entries(self) -> dict[int, tuple[bytes | None, int | None]]:
         """Position -> (actor, seq), from whichever index can be read: neither needs the table's own pages."""
@@ -132,13 +151,14 @@ class JournalReading(Rows):
         return {}
 
     def has_change(self, hash: bytes) -> bool:
-        """Whether the change is in the journal, or is the last one of an own incarnation (also after compaction)."""
+        """Whether the change is in the journal, as the last one of its row, or is the last one of an own incarnation
+        (also after compaction)."""
         if self._row(_DOING, "SELECT 1 FROM journal WHERE hash = ?", hash) is not None:
             return True
         return self._row(_DOING, "SELECT 1 FROM actors WHERE last_hash = ?", hash) is not None
 
     def change(self, hash: bytes) -> JournalRow | None:
-        """The row of one change, while it is in the journal."""
+        """The row that ends with one change, while it is in the journal."""
         row = self._row(_DOING, f"{_ROW} WHERE hash = ?", hash)
         return None if row is None else self._journal_row(row)
 
@@ -212,8 +232,10 @@ class JournalWriting(JournalReading, Changes):
 
     def append_all(self, rows: Sequence[NewRow], origin: Origin | str = Origin.OWN) -> int:
         """Record changes, in that order; returns the position of the last. Like `append`: none is recorded when one
-        of them is there already or does not follow."""
+        of them is there already or does not follow. Own ones have a row each (else `ValueError`)."""
         own = Origin(origin) is Origin.OWN
+        if own and any(row.holds != 1 for row in rows):
+            raise ValueError("own changes are recorded one by one, until a snapshot holds them")
         for part in _parts(rows):
             self._refuse_known(part)
         if own:
@@ -224,7 +246,7 @@ class JournalWriting(JournalReading, Changes):
 
     def _refuse_known(self, rows: Sequence[NewRow]) -> None:
         runs = list(_runs(rows))
-        taken = " OR ".join(["actor = ? AND seq BETWEEN ? AND ?"] * len(runs))
+        taken = " OR ".join(["actor = ? AND seq >= ? AND seq - max(abs(own), 1) < ?"] * len(runs))
         marks = ", ".join("?" * len(rows))
         found = self._row(
             "recording a change",
@@ -238,9 +260,11 @@ class JournalWriting(JournalReading, Changes):
     def _append(self, rows: Sequence[NewRow], own: bool) -> None:
         tally = self._tally
         columns: list[int | bytes] = []
-        for position, (actor, seq, hash_, sealed) in enumerate(rows, tally.position + 1):
-            crc = checksum("journal", position, actor, seq, hash_, int(own), sealed)
-            columns += (position, actor, seq, hash_, int(own), crc, sealed)
+        for actor, seq, hash_, sealed, holds in rows:
+            tally.position += holds
+            held = 1 if own else 0 if holds == 1 else -holds
+            crc = checksum("journal", tally.position, actor, seq, hash_, held, sealed)
+            columns += (tally.position, actor, seq, hash_, held, crc, sealed)
         marks = ", ".join(["(?, ?, ?, ?, ?, ?, ?)"] * len(rows))
         self._insert(
             "journal",
@@ -249,7 +273,6 @@ class JournalWriting(JournalReading, Changes):
             *columns,
             rows=len(rows),
         )
-        tally.position += len(rows)
         tally.journal_bytes += sum(len(row.sealed) for row in rows)
 
     def _advance(self, rows: Sequence[NewRow]) -> None:
@@ -257,7 +280,7 @@ class JournalWriting(JournalReading, Changes):
         now."""
         tips: dict[bytes, Tip] = {}
         new = []
-        for actor, seq, hash_, _ in rows:
+        for actor, seq, hash_, _, _ in rows:
             tip = tips.get(actor) or self.own_tip(actor)
             if tip is None:
                 new.append(actor)
@@ -339,7 +362,7 @@ class JournalWriting(JournalReading, Changes):
         self._delete(
             "journal",
             doing,
-            "DELETE FROM journal WHERE position <= ? AND (own = 0 OR seq <= coalesce("
+            "DELETE FROM journal WHERE position <= ? AND (own <= 0 OR seq <= coalesce("
             "(SELECT packed FROM actors WHERE actors.actor = journal.actor), 0))",
             position,
         )

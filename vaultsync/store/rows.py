@@ -29,8 +29,9 @@ class Origin(StrEnum):
 class JournalRow(NamedTuple):
     """One change. ``position`` ascends over the life of the file and is never used twice.
 
-    Below the floor a row may hold several own changes that follow each other (`JournalWriting.join_own`): ``holds`` of
-    them, up to ``seq``; position and hash are the last one's.
+    A row may hold several changes of one actor that follow each other: ``holds`` of them, up to ``seq``; position and
+    hash are the last one's. Somebody else's are recorded so, and have the positions before this one; own ones are
+    joined when a snapshot holds them (`JournalWriting.join_own`).
     """
 
     position: int
@@ -43,12 +44,14 @@ class JournalRow(NamedTuple):
 
 
 class NewRow(NamedTuple):
-    """One change that is to be recorded."""
+    """One change that is to be recorded, or somebody else's ``holds`` that follow each other, up to ``seq``; ``hash``
+    is the last one's."""
 
     actor: bytes
     seq: int
     hash: bytes
     sealed: bytes
+    holds: int = 1
 
 
 class LostRow(NamedTuple):
@@ -71,7 +74,7 @@ class Tip(NamedTuple):
 class Weight(NamedTuple):
     """What the journal holds above the floor: what a new snapshot would save replaying."""
 
-    rows: int
+    changes: int
     bytes: int
 
 

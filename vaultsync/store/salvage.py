@@ -14,7 +14,8 @@ from typing import Any, Final
 from vaultsync.errors import DamagedStore, StoreError, UpdateRequired, VaultNotFound
 from vaultsync.store import tables
 from vaultsync.store.connection import Connect, Database, connect
-from vaultsync.store.rows import Envelope, JournalRow, Origin, Slot, Tip
+from vaultsync.store.journal import as_holds
+from vaultsync.store.rows import Envelope, JournalRow, Slot, Tip
 
 __all__ = ["Salvaged", "salvage"]
 
@@ -59,8 +60,7 @@ def salvage(path: Path, connect: Connect = connect) -> Salvaged:
             found.actors.append(Tip(*row))
         for row in _checked(database, found, "journal", "position", "position, actor, seq, hash, own, sealed"):
             position, actor, seq, name, own, sealed = row
-            origin = Origin.OWN if own else Origin.FOREIGN
-            found.journal.append(JournalRow(position, actor, seq, name, sealed, origin, own or 1))
+            found.journal.append(JournalRow(position, actor, seq, name, sealed, *as_holds(own)))
         for row in _envelopes(database, found):
             found.envelopes.append(Envelope(row[0], row[1], row[2], row[3], row[4], bool(row[5]), row[6]))
         return found

@@ -153,7 +153,7 @@ class Ledger:
     def _stored_document(self, reading: Reading) -> _Stored:
         snapshot, start = self._read_snapshot(reading)
         try:
-            return _Stored(snapshot, [self._chunk(row) for row in reading.journal(after=start)], reading.position())
+            return _Stored(snapshot, self._chunks(reading, start), reading.position())
         except BadSeal:
             raise self._unreadable(snapshot) from None
 
@@ -199,8 +199,9 @@ class Ledger:
                 whole=("changes recorded after the snapshot",),
             ) from None
 
-    def _chunk(self, row: JournalRow) -> bytes:
-        return self._recorded(row)[0][0]
+    def _chunks(self, reading: Reading, after: int) -> list[bytes]:
+        """The changes above a position. Raises `BadSeal`."""
+        return [chunk for row in reading.journal(after=after) for chunk, _ in self._recorded(row)]
 
     def _recorded(self, row: JournalRow) -> list[Recorded]:
         found = recorded(self.key.open(JOURNAL, row.hash, row.sealed))
@@ -431,7 +432,7 @@ class Ledger:
             self._load(reading)  # not in memory, or the rows between were folded into a snapshot
         elif last != self._position:
             try:
-                chunks = [self._chunk(row) for row in reading.journal(after=self._position)]
+                chunks = self._chunks(reading, self._position)
             except BadSeal:
                 self._load(reading)  # says what is damaged
                 return
@@ -572,7 +573,7 @@ class Ledger:
                 return False
             with self.store.read() as reading:
                 weight = reading.weight()
-            if weight.rows == 0 or (weight.rows < at_least and weight.bytes < limits.SNAPSHOT_AFTER_BYTES):
+            if weight.changes == 0 or (weight.changes < at_least and weight.bytes < limits.SNAPSHOT_AFTER_BYTES):
                 return False
             with self.write() as transaction:
                 data, heads = transaction.engine.save(), transaction.engine.heads

@@ -1,14 +1,16 @@
 """How changes are written down in rows of the journal, before they are sealed.
 
-A row holds one change, or a *strip*: changes of this device that follow each other, which a snapshot holds as well and
-which no envelope holds yet. Nobody reads those before they are packed, so they lie there as small as is cheap::
+A row holds one change or several that follow each other: received ones that came together, or a *strip* of own ones,
+which a snapshot holds as well and which no envelope holds yet. Nobody reads those before they are packed, so they lie
+there as small as is cheap::
 
     change      the chunk as it is (it begins with byte 0x85)
     "G" mark    its place in a batch, then the chunk
     "Z"         one of the two, deflated
-    "S"         deflated: for each change flags 1 (1: a mark follows), place 1, length 4, [mark], then what stands
-                behind the checksum of its chunk. place: one more than where the hash of the change before it was
-                left out, as it can be computed; 0: it was not
+    "T"         several: for each change flags 1 (1: a mark follows), place 1, length 4, [mark], then what stands behind
+                the checksum of its chunk. place: one more than where the hash of the change before it was left out,
+                as it can be computed; 0: it was not
+    "S"         the same, deflated: a strip
 
 Rows are local: what is deflated tells by its size how well it could be, and only who reads this device's disk. What is
 sent is never deflated (`document/pack.py`).
@@ -27,7 +29,7 @@ from vaultsync.document.codec import chunk_hash, whole
 from vaultsync.errors import BadSeal
 from vaultsync.store import JournalRow
 
-__all__ = ["GroupMark", "OwnChange", "Recorded", "record", "recorded", "strip", "strips"]
+__all__ = ["GroupMark", "OwnChange", "Recorded", "record", "recorded", "runs", "strip", "strips", "together"]
 
 
 class GroupMark(NamedTuple):
@@ -49,7 +51,7 @@ Recorded = tuple[bytes, GroupMark | None]
 """A chunk, and its place in a batch."""
 
 _GROUPED: Final = struct.Struct(">1s16sII")
-_MARK, _DEFLATED, _STRIP = b"G", b"Z", b"S"  # no change begins with one of them
+_MARK, _DEFLATED, _TOGETHER, _STRIP = b"G", b"Z", b"T", b"S"  # no change begins with one of them
 _LINE: Final = struct.Struct(">BBI")
 _HASH: Final = 32
 _CHECKED: Final = 8  # bytes of a chunk before what its hash is of
@@ -66,9 +68,11 @@ def record(chunk: bytes, group: GroupMark | None = None) -> bytes:
 
 
 def recorded(data: bytes) -> list[Recorded]:
-    """What a row says. Raises `BadSeal` when it is not what `record` or `strip` made."""
+    """What a row says. Raises `BadSeal` when it is not what `record`, `together` or `strip` made."""
     kind = data[:1]
     try:
+        if kind == _TOGETHER:
+            return list(_lines(data[1:]))
         if kind == _STRIP:
             return list(_lines(_inflated(data)))
         return [_one(_inflated(data) if kind == _DEFLATED else data)]
@@ -92,10 +96,19 @@ def _one(data: bytes) -> Recorded:
 
 
 def strip(changes: Sequence[Recorded]) -> bytes:
-    """What a row says of several changes of one actor that follow each other."""
+    """What a row says of own changes that follow each other and that a snapshot holds."""
+    return _STRIP + zlib.compress(_lined((chunk, group, chunk_hash(chunk)) for chunk, group in changes))
+
+
+def together(changes: Sequence[Change]) -> bytes:
+    """What a row says of received changes that follow each other. Not deflated: they are not this device's words."""
+    return _TOGETHER + _lined((change.chunk, None, change.hash) for change in changes)
+
+
+def _lined(changes: Iterable[tuple[bytes, GroupMark | None, bytes]]) -> bytes:
     out = bytearray()
     before = b""
-    for chunk, group in changes:
+    for chunk, group, hash_ in changes:
         body = chunk[_CHECKED:]
         place = body.find(before, 0, 0xFE + _HASH) if before else -1
         if place >= 0:
@@ -104,8 +117,8 @@ def strip(changes: Sequence[Recorded]) -> bytes:
         if group is not None:
             out += _GROUPED.pack(_MARK, *group)
         out += body
-        before = chunk_hash(chunk)
-    return _STRIP + zlib.compress(out)
+        before = hash_
+    return bytes(out)
 
 
 def _lines(data: bytes) -> Iterator[Recorded]:
@@ -125,6 +138,22 @@ def _lines(data: bytes) -> Iterator[Recorded]:
             body = body[: place - 1] + before + body[place - 1 :]
         before, chunk = whole(body)
         yield chunk, group
+
+
+def runs(changes: Iterable[Change]) -> Iterator[list[Change]]:
+    """Received changes, parted into what has one row: small ones that follow each other, any other alone."""
+    run: list[Change] = []
+    size = 0
+    for change in changes:
+        small = len(change.chunk) < limits.DEFLATE_FROM_BYTES
+        follows = bool(run) and (run[-1].actor, run[-1].seq + 1) == (change.actor, change.seq)
+        if run and not (small and follows and len(run) < limits.STRIP_CHANGES and size < limits.STRIP_BYTES):
+            yield run
+            run, size = [], 0
+        run.append(change)
+        size += len(change.chunk) if small else limits.STRIP_BYTES
+    if run:
+        yield run
 
 
 def strips(rows: Iterable[JournalRow], floor: int) -> Iterator[list[JournalRow]]:

@@ -12,7 +12,7 @@ from vaultsync.document.layout import ENTRIES
 from vaultsync.errors import EngineFailure
 from vaultsync.schema.cells import Raw
 from vaultsync.store import NewRow, Origin, Writing
-from vaultsync.vault.recording import GroupMark, record
+from vaultsync.vault.recording import GroupMark, record, runs, together
 from vaultsync.vault.touches import Touches
 
 __all__ = ["INCARNATION", "JOURNAL", "STATE", "Notes", "Transaction"]
@@ -116,10 +116,17 @@ class Transaction(Notes):
 
     def _record(self, changes: Sequence[Change], origin: Origin, group: bytes | None = None) -> None:
         self.changes += changes  # before any of them is stored: the document has moved on, whatever the disk says
-        seal, rows = self._ledger.key.seal, []
-        for index, change in enumerate(changes):
-            mark = None if group is None else GroupMark(group, index, len(changes))
-            sealed = seal(JOURNAL, change.hash, record(change.chunk, mark))
-            rows.append(NewRow(change.actor, change.seq, change.hash, sealed))
+        rows: list[NewRow] = []
+        if origin is Origin.FOREIGN:
+            for run in runs(changes):
+                self._add_row(rows, run[-1], record(run[-1].chunk) if len(run) == 1 else together(run), len(run))
+        else:
+            for index, change in enumerate(changes):
+                mark = None if group is None else GroupMark(group, index, len(changes))
+                self._add_row(rows, change, record(change.chunk, mark))
         if rows:
             self.store.append_all(rows, origin)
+
+    def _add_row(self, rows: list[NewRow], last: Change, data: bytes, holds: int = 1) -> None:
+        sealed = self._ledger.key.seal(JOURNAL, last.hash, data)
+        rows.append(NewRow(last.actor, last.seq, last.hash, sealed, holds))
