@@ -86,18 +86,18 @@ class AccessKey(Secret):
     invitation; none from an epoch, so that no rotation locks anybody out. See FORMAT.md, "Relays".
     """
 
-    __slots__ = ("_seed", "public")
+    __slots__ = ("_key", "public")
 
     public: bytes
 
     def __init__(self, secret: bytes, *, context: bytes = b"") -> None:
         """``secret``: 32 bytes, a device's seed, or an invitation's key with the mailbox as ``context``."""
-        self._seed = p.hkdf(secret, salt=b"", use="access-key", context=context)
-        self.public = p.sign_public_of(self._seed)
+        self._key = p.SigningKey(p.hkdf(secret, salt=b"", use="access-key", context=context))
+        self.public = self._key.public
 
     def sign(self, use: str, *parts: bytes) -> bytes:
         """Signature (64 bytes) over the label and the parts; all parts but the last of fixed length."""
-        return p.sign(self._seed, use, *parts)
+        return self._key.sign(use, *parts)
 
 
 class DeviceKeys(Secret):
@@ -112,11 +112,11 @@ class DeviceKeys(Secret):
         if len(seed) != 32:
             raise ValueError("the seed of a device's keys has 32 bytes")
         okm = p.hkdf(seed, salt=b"", use="device-keys", length=32 + 32 + 64 + 32)
-        self._seed, self._sign, self._x25519 = seed, okm[:32], okm[32:64]
+        self._seed, self._sign, self._x25519 = seed, p.SigningKey(okm[:32]), okm[32:64]
         self._mlkem, self._hedge = okm[64:128], okm[128:]
         self.access = AccessKey(seed)
         kem = p.kem_public_of(self._mlkem, self._x25519)
-        self.public = DevicePublic(p.sign_public_of(self._sign), kem, self.access.public)
+        self.public = DevicePublic(self._sign.public, kem, self.access.public)
 
     @classmethod
     def generate(cls, entropy: p.Entropy) -> DeviceKeys:
@@ -132,7 +132,7 @@ class DeviceKeys(Secret):
 
     def sign(self, use: str, *parts: bytes) -> bytes:
         """Signature (64 bytes) over the label and the parts; all parts but the last of fixed length."""
-        return p.sign(self._sign, use, *parts)
+        return self._sign.sign(use, *parts)
 
     def open_grant(self, sealed: bytes, info: bytes) -> bytes:
         """What somebody sealed to this device's public key; :class:`~vaultsync.errors.BadSeal`."""

@@ -43,6 +43,7 @@ __all__ = [
     "WEAK_FOR_TESTS",
     "Argon2Params",
     "Entropy",
+    "SigningKey",
     "argon2id",
     "check_kem_public",
     "check_sign_public",
@@ -60,7 +61,6 @@ __all__ = [
     "seal_aead",
     "seal_committed",
     "sha256",
-    "sign",
     "verify",
 ]
 
@@ -81,6 +81,7 @@ _SMALL_ORDER_Y: Final = frozenset({0, 1, _P - 1, _ORDER_8_Y, _P - _ORDER_8_Y})
 _SUITE: Final = Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.CHACHA20_POLY1305)
 
 
+@lru_cache(256)
 def label(name: str) -> bytes:
     """The domain-separation prefix of one use of a key or hash. The closing NUL keeps one label from being another's
     prefix.
@@ -220,13 +221,18 @@ def open_committed(key: bytes, *, salt: bytes, use: str, context: bytes, sealed:
 # ---- signatures -------------------------------------------------------------------------------------------------
 
 
-def sign(seed: bytes, use: str, *parts: bytes) -> bytes:
-    """Ed25519 over the label and the parts (framed like :func:`sha256`); 64 bytes."""
-    return Ed25519PrivateKey.from_private_bytes(seed).sign(label(use) + b"".join(parts))
+class SigningKey:
+    """An Ed25519 key, made of its seed (32 secret bytes) once: that takes as long as signing does."""
 
+    __slots__ = ("_key", "public")
 
-def sign_public_of(seed: bytes) -> bytes:
-    return Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
+    def __init__(self, seed: bytes) -> None:
+        self._key = Ed25519PrivateKey.from_private_bytes(seed)
+        self.public = self._key.public_key().public_bytes_raw()
+
+    def sign(self, use: str, *parts: bytes) -> bytes:
+        """A signature over the label and the parts (framed like :func:`sha256`); 64 bytes."""
+        return self._key.sign(label(use) + b"".join(parts))
 
 
 def verify(public: bytes, signature: bytes, use: str, *parts: bytes) -> None:
