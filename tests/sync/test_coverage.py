@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from vaultsync import limits
 from vaultsync.sync import names
-from vaultsync.sync.coverage import Known, Offer, collectible, floors, offers, situation, superseded
+from vaultsync.sync.coverage import Known, Numbers, Offer, collectible, floors, offers, situation, superseded
 from vaultsync.sync.events import Tip
 
 VAULT, ANN, BOB = b"v" * 16, b"a" * 16, b"b" * 16
@@ -71,6 +71,23 @@ def test_a_flood_of_names_is_bounded():
 def test_what_a_listing_says(tip: Tip, listed: list[int], lost: bool, gap: bool, behind: int):
     now = situation({ANN: tip}, {ANN: [env(ANN, seq) for seq in listed]})
     assert (bool(now.lost), bool(now.gaps), now.behind) == (lost, gap, behind)
+
+
+@given(st.lists(st.tuples(st.lists(st.integers(1, 9)), st.integers(0, 9), st.integers(0, 9)), max_size=6), st.data())
+def test_a_listing_after_others_says_what_it_would_alone(listings, data):
+    numbers, listed = Numbers(), []
+    for new, seq, floor in listings:
+        kept = listed if data.draw(st.booleans()) else data.draw(st.lists(st.sampled_from([*listed, "other"])))
+        listed = sorted({*kept, *(env(ANN, at) for at in new)})
+        if data.draw(st.booleans()):  # another one of that number
+            listed.append(names.envelope_name(VAULT, ANN, max(new, default=1), bytes(32)))
+        applied = {ANN: Tip(seq, b"", min(seq, floor))}
+        held = {place.seq for name in listed if (place := names.parse_envelope(name)) is not None}
+        found = situation(applied, {ANN: listed}, numbers=numbers)
+        assert (ANN in found.lost) == any(at not in held for at in range(applied[ANN].floor + 1, seq + 1))
+        beyond = {at for at in held if at > seq}
+        assert found.behind == len(beyond)
+        assert (ANN in found.gaps) == (bool(beyond) and seq + 1 not in beyond)
 
 
 def test_what_was_not_sent_yet_is_not_lost():

@@ -263,4 +263,4 @@ def short_of(name: str) -> bytes:
 
 
 def _digest(listed: Sequence[str]) -> hashlib._Hash:
-    return hashlib.sha256("".join(name + "\n" for name in listed).encode())
+    return hashlib.sha256("\n".join([*listed, ""]).encode())

@@ -39,7 +39,8 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from itertools import pairwise
+from itertools import islice, pairwise
+from operator import lt
 from types import MappingProxyType
 from typing import Any
 
@@ -272,7 +273,7 @@ class Core(Ledger):
     def _listed(self, event: ev.Listed) -> None:
         everything = names.envelopes_prefix(self._vault)
         listed = list(event.names)
-        if any(one >= other for one, other in pairwise(listed)):
+        if not all(map(lt, listed, islice(listed, 1, None))):
             listed = sorted(set(listed))  # a remote may repeat and disorder
         if event.prefix.rstrip("/") != everything.rstrip("/"):
             key = names.chain_of_prefix(self._vault, event.prefix)

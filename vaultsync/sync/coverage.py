@@ -9,7 +9,8 @@ Anchors stay for as long as their checkpoint.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
@@ -17,7 +18,18 @@ from vaultsync import limits
 from vaultsync.sync import names
 from vaultsync.sync.events import Tip
 
-__all__ = ["Frontier", "Known", "Offer", "Situation", "collectible", "floors", "offers", "situation", "superseded"]
+__all__ = [
+    "Frontier",
+    "Known",
+    "Numbers",
+    "Offer",
+    "Situation",
+    "collectible",
+    "floors",
+    "offers",
+    "situation",
+    "superseded",
+]
 
 Frontier: TypeAlias = Mapping[bytes, tuple[int, bytes]]
 """chain -> (seq, env_id): up to and with that envelope."""
@@ -102,21 +114,48 @@ class Situation(NamedTuple):
         return gain >= limits.CATCH_UP_ENVELOPES and offer.size <= gain * limits.CATCH_UP_BYTES
 
 
+class Numbers:
+    """The numbers of the envelopes that a remote lists, of listing after listing: in each, only what is new at the end
+    is looked at, as envelopes are added there."""
+
+    def __init__(self) -> None:
+        self._seen: dict[bytes, tuple[list[str], list[int]]] = {}
+
+    def of(self, chain: bytes, listed: Sequence[str]) -> Sequence[int]:
+        """Ascending, each once; nobody may change them. ``listed``: sorted names of one chain's prefix."""
+        before, numbers = self._seen.get(chain, ([], []))
+        if listed[: len(before)] != before:
+            before, numbers = [], []
+        new = {parsed.seq for name in listed[len(before) :] if (parsed := names.parse_envelope(name)) is not None}
+        if new and numbers and min(new) <= numbers[-1]:
+            numbers = sorted(new.union(numbers))
+        elif new:
+            numbers += sorted(new)
+        self._seen[chain] = (list(listed), numbers)
+        return numbers
+
+
 def situation(
-    tips: Mapping[bytes, Tip], listed: Mapping[bytes, Collection[str]], unsent: Iterable[str] = ()
+    tips: Mapping[bytes, Tip],
+    listed: Mapping[bytes, Sequence[str]],
+    unsent: Iterable[str] = (),
+    numbers: Numbers | None = None,
 ) -> Situation:
-    """``listed``: chain -> the names of its envelopes on the remote; ``unsent``: those that it was not sent yet."""
+    """``listed``: chain -> the names of its envelopes on the remote, sorted; ``unsent``: those that it was not sent
+    yet; ``numbers``: of the listings before."""
     own = [parsed for name in unsent if (parsed := names.parse_envelope(name)) is not None]
     lost, gaps, behind = set(), set(), 0
+    numbers = numbers if numbers is not None else Numbers()
     for chain, there in listed.items():
         tip = tips.get(chain, Tip(0, b""))
-        seqs = {parsed.seq for name in there if (parsed := names.parse_envelope(name)) is not None}
-        seqs.update(place.seq for place in own if place.chain == chain)
-        if sum(tip.floor < seq <= tip.seq for seq in seqs) < tip.seq - tip.floor:
+        seqs = numbers.of(chain, there)
+        if mine := {place.seq for place in own if place.chain == chain}:
+            seqs = sorted(mine.union(seqs))
+        applied = bisect_right(seqs, tip.seq)
+        if applied - bisect_right(seqs, tip.floor) < tip.seq - tip.floor:
             lost.add(chain)
-        beyond = {seq for seq in seqs if seq > tip.seq}
-        behind += len(beyond)
-        if beyond and tip.seq + 1 not in beyond:
+        behind += len(seqs) - applied
+        if applied < len(seqs) and seqs[applied] != tip.seq + 1:
             gaps.add(chain)
     return Situation(frozenset(lost), frozenset(gaps), behind)
 

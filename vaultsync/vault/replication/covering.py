@@ -20,7 +20,7 @@ from vaultsync.remote.port import Remote
 from vaultsync.sync import events as ev
 from vaultsync.sync import names
 from vaultsync.sync.core import Core
-from vaultsync.sync.coverage import Known, Offer, floors, offers, situation
+from vaultsync.sync.coverage import Known, Numbers, Offer, floors, offers, situation
 from vaultsync.vault.environment import Environment
 from vaultsync.vault.identity import Identity
 from vaultsync.vault.ledger import Ledger
@@ -81,6 +81,7 @@ class Covering:
         self._offers: list[Offer] = []
         self._listed: set[str] = set()
         self._chains: dict[bytes, list[str]] = {}
+        self._numbers = Numbers()
         self.merged = 0
         """Checkpoints merged in since somebody set this to 0."""
         self.collected = 0
@@ -119,13 +120,13 @@ class Covering:
         }
         unsent = self._undelivered()
         applied = self._floors(core)
-        now = situation(applied, self._chains, unsent)
+        now = situation(applied, self._chains, unsent, self._numbers)
         for offer in list(self._offers):
             if not (core.missing() or now.wants(offer, applied)):  # what is missing may be collected, of another branch
                 break
             if self._take(offer, stop) is not None:
                 applied = self._floors(core)
-                now = situation(applied, self._chains, unsent)
+                now = situation(applied, self._chains, unsent, self._numbers)
         self._lost = now.lost
         self._late_passes = self._late_passes + 1 if self._late and self._lost else 0
 
@@ -305,6 +306,8 @@ class Covering:
     def _gone(self) -> bool:
         """Whether something was trimmed here on the word of checkpoints that do not count any more."""
         known = known_checkpoints(self._ledger)
+        if len(known) == len(self._known):
+            return False
         everything = floors(Lines(self._ledger, self._identity.vault_id).counted(known))
         counted = floors(self._known)
         return any(counted.get(chain, (0, b""))[0] < seq for chain, (seq, _) in everything.items())

@@ -84,6 +84,9 @@ class Ends:
     def trace(self, tips: Mapping[bytes, Tip], get: Get) -> None:
         """From the named places back to what is applied, which ``tips`` tells; ``get`` reads header and id of an
         envelope by its name, ``None`` where it is not there. The farthest place whose path is there counts."""
+        if not self._named and not self._refused:
+            self._tips = {}
+            return
         self._tips = {chain: tips[chain].seq if chain in tips else 0 for chain in self._named}
         covered = {chain: tip.floor for chain, tip in tips.items()}  # what is not there below is collected, not late
         self._tried = {(chain, place) for chain, place in self._tried if place[0] <= covered.get(chain, 0)}

@@ -7,6 +7,7 @@ what was packed is stored, and the next pass goes on from there. Nothing here ho
 from __future__ import annotations
 
 import threading
+from bisect import bisect_left
 from collections.abc import Callable
 
 from vaultsync.crypto.envelope import Kind
@@ -296,7 +297,7 @@ class Exchange:
             chain = names.chain_of_prefix(self._identity.vault_id, prefix)
             tip = tips.get(chain) if chain is not None else None
             first = f"{prefix}{(tip.seq if tip else 0) + 1:012d}"
-            new += sum(name >= first for name in found)
+            new += len(found) - bisect_left(found, first)
             core.receive(ev.Listed(prefix, found))
         self._tally.to_receive = new
 

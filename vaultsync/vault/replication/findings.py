@@ -89,6 +89,7 @@ class Witness:
         self._remote = remote
         self._key = hashlib.sha256(remote.encode()).hexdigest()[:32]
         self._findings = findings
+        self._same: tuple[object, ...] = (object(),)  # what was compared last, where nothing came of it
 
     # ---- frontiers --------------------------------------------------------------------------------------------
     def claims(self) -> dict[bytes, Claims]:
@@ -126,6 +127,9 @@ class Witness:
         """What the remote lacked of the list of devices and the account, and had before (by now all is there again);
         and who gave this device false keys, while it lacks the true ones."""
         data = self._ledger.noted(SHOWN + self._key)
+        looked = (data, rosters.identity, rosters.listed, rosters.account_listed)
+        if all(one is before for one, before in zip(looked, self._same, strict=False)):
+            return []
         shown = json.loads(data) if data else {_ENTRIES: [], _ACCOUNT: ""}
         account = rosters.account_name
         entries = sorted(entry.hash.hex() for entry in rosters.identity.roster.log)
@@ -135,16 +139,21 @@ class Witness:
             found.append(Finding(FindingKind.DEVICES_ROLLED_BACK, b"", 0, tuple(gone)))
         if account and shown[_ACCOUNT] == account and not rosters.account_listed:
             found.append(Finding(FindingKind.ACCOUNT_ROLLED_BACK, b"", 0, (account,)))
-        self._keep(SHOWN, {_ENTRIES: entries, _ACCOUNT: account})
-        return found + [_false(one, rosters.identity) for one in rosters.identity.false_grants]
+        found += [_false(one, rosters.identity) for one in rosters.identity.false_grants]
+        kept = self._keep(SHOWN, {_ENTRIES: entries, _ACCOUNT: account})
+        self._same = looked if kept and not found else (object(),)
+        return found
 
-    def _keep(self, prefix: str, rows: dict[str, object]) -> None:
+    def _keep(self, prefix: str, rows: dict[str, object]) -> bool:
+        """Whether it was kept so before."""
         data = json.dumps(rows).encode()
         name = prefix + self._key
         before = self._ledger.noted(name)
-        if before != data and not (before is None and not rows):
+        same = before == data or (before is None and not rows)
+        if not same:
             with self._ledger.write() as transaction:
                 transaction.set_state(name, data)
+        return same
 
 
 def _false(one: FalseGrant, identity: Identity) -> Finding:

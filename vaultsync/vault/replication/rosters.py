@@ -44,6 +44,7 @@ class Rosters:
         self.account_listed = False
         self._keeps_slots = False  # it refused to delete one
         self._there: set[bytes] = set()
+        self._pulled: tuple[list[str], Identity, list[Entry]] | None = None  # what was listed, and said nothing new
         self.use(identity)
 
     def use(self, identity: Identity) -> None:
@@ -70,8 +71,13 @@ class Rosters:
 
         ``source``: where else the list of devices can be read, when the remote does not let this device in."""
         source = source or self._remote
+        found = source.list(names.roster_prefix(self.identity.vault_id))
+        if (last := self._pulled) is not None and last[0] == found and last[1] is self.identity:
+            self._there = set(self.listed)
+            return False, last[2]
+        self._pulled = None
         listed = {}
-        for name in source.list(names.roster_prefix(self.identity.vault_id)):
+        for name in found:
             if (parsed := names.parse_roster(name)) is not None:
                 listed[parsed.digest] = name
         self.listed = frozenset(listed)
@@ -84,12 +90,16 @@ class Rosters:
         ]
         fetched = [data for digest, name in unknown if (data := self._fetch(source, name, digest)) is not None]
         changed = bool(fetched) or due(self.identity)
+        missing = [entry for entry in self.identity.roster.log if entry.hash not in listed]
+        if not unknown and not changed:
+            self._pulled = found, self.identity, missing
         if changed:
             with self._ledger.write() as transaction:
                 heard = hear(transaction, self.identity, fetched, now_ms=self._now_ms())
             self.use(heard)
             self._learned(heard)
-        return changed, [entry for entry in self.identity.roster.log if entry.hash not in listed]
+            missing = [entry for entry in heard.roster.log if entry.hash not in listed]
+        return changed, missing
 
     def put(self, missing: Iterable[Entry]) -> None:
         """Put these entries."""
