@@ -92,6 +92,8 @@ STRIP_BYTES: Final = 256 << 10
 this."""
 STRIP_AT_LEAST: Final = 16
 """Fewer stay as they are."""
+UNSENT_AT_HAND_BYTES: Final = 1 << 20
+"""Own changes kept in memory until they are sent, so that sending reads nothing: some 5,000 edits."""
 PREPARE_BYTES: Final = 1 << 20
 """Stored bytes of a document that is loaded ahead of the first edit without being asked: about 5,000 entries, a tenth
 of a second in which nothing else runs."""

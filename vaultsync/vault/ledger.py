@@ -42,6 +42,7 @@ from vaultsync.vault.recording import OwnChange, Recorded, recorded
 from vaultsync.vault.shelf import LEAST_LOG, Base, Shelf, State
 from vaultsync.vault.touches import Touches
 from vaultsync.vault.transaction import INCARNATION, JOURNAL, STATE, Notes, Transaction
+from vaultsync.vault.unsent import Unsent
 
 __all__ = ["INCARNATION", "JOURNAL", "STATE", "Ledger", "Notes", "Touches", "Transaction"]
 
@@ -85,6 +86,7 @@ class Ledger:
         self._elsewhere = Touches()
         self._parsed: dict[str, dict[str, tuple[bytes, Any]]] = {}
         self._noted: dict[str, tuple[bytes, bytes | None]] = {}
+        self._unsent = Unsent()
         self._slots = _keyed(store.keyed_slots())
         self._stale = False
         self._others = store.watch()
@@ -222,14 +224,20 @@ class Ledger:
                 whole=("everything that was synced",),
             ) from None
 
-    def unpacked(self, reading: Reading, actor: bytes) -> Iterator[OwnChange]:
+    def unpacked(self, actor: bytes) -> list[OwnChange]:
         """Own changes of one incarnation that are in no envelope yet, in their order. Raises `DamagedStore`."""
         looks: Looks = {}
-        for row in reading.unpacked(actor):
-            tip = reading.own_tip(actor) if row.holds > 1 else None  # the first of them may be in one
-            for own in self.own_changes(row, looks):
-                if tip is None or own.change.seq > tip.packed:
-                    yield own
+        tip = self.store.own_tips().get(actor)
+        if tip is not None and (at_hand := self._unsent.above(tip)) is not None:
+            return [OwnChange(decode_own(chunk, looks), group) for chunk, group in at_hand]
+        with self.store.read() as reading:
+            tip = reading.own_tip(actor)
+            found = [own for row in reading.unpacked(actor) for own in self.own_changes(row, looks)]
+        return [own for own in found if tip is None or own.change.seq > tip.packed]  # the first may be in one
+
+    def packed(self) -> None:
+        """What was recorded is in envelopes: it need not be at hand."""
+        self._unsent.forget()
 
     # ---- seeing and writing -----------------------------------------------------------------------------------
     def refresh(self) -> None:
@@ -341,6 +349,7 @@ class Ledger:
                     position = writing.position()
             except CommitUnknown:
                 self._engine = None
+                self._unsent.forget()
                 self.shelf.leave()
                 self._touches.everything = True
                 if transaction is None or not transaction.changes or not self._stored(transaction.changes[-1]):
@@ -359,6 +368,7 @@ class Ledger:
                 self._made = self._at_hand(transaction, position)
                 self._position = position
                 self.actor = transaction.actor
+                self._unsent.add(transaction.own)
                 self._touches.update(transaction.touches)
                 if shelved is not None:
                     self.shelf.committed(*shelved)
@@ -635,4 +645,5 @@ class Ledger:
             if self._engine is not None:
                 self._engine.close()
                 self._engine = None
+            self._unsent.forget()
             self.store.close()

@@ -12,7 +12,7 @@ from vaultsync.document.layout import ENTRIES
 from vaultsync.errors import EngineFailure
 from vaultsync.schema.cells import Raw
 from vaultsync.store import NewRow, Origin, Writing
-from vaultsync.vault.recording import GroupMark, record, runs, together
+from vaultsync.vault.recording import GroupMark, OwnChange, record, runs, together
 from vaultsync.vault.touches import Touches
 
 __all__ = ["INCARNATION", "JOURNAL", "STATE", "Notes", "Transaction"]
@@ -67,6 +67,8 @@ class Transaction(Notes):
         self.actor = ledger.actor
         self.touches = Touches()
         self.changes: list[Change] = []
+        self.own: list[OwnChange] = []
+        """Those of them that are this device's."""
         self.replaced = False
 
     def commit(self, edits: Sequence[Edit | Edits]) -> list[Change]:
@@ -123,6 +125,7 @@ class Transaction(Notes):
         else:
             for index, change in enumerate(changes):
                 mark = None if group is None else GroupMark(group, index, len(changes))
+                self.own.append(OwnChange(change, mark))
                 self._add_row(rows, change, record(change.chunk, mark))
         if rows:
             self.store.append_all(rows, origin)

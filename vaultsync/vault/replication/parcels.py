@@ -160,11 +160,10 @@ def pack_own(
 def _pack_chain(
     ledger: Ledger, identity: Identity, epoch: EpochKey | None, chain: bytes, environment: Environment
 ) -> list[Packed]:
-    with ledger.store.read() as reading:
-        waiting = list(ledger.unpacked(reading, chain))
-        if not waiting:
-            return []
-        stated = _stated(ledger.unseal_state(STATED + chain.hex(), reading.state(STATED + chain.hex())))
+    waiting = ledger.unpacked(chain)
+    if not waiting:
+        return []
+    stated = _stated(ledger.noted(STATED + chain.hex()))
     known = known_tips(ledger, identity)
     frontier = {key: (tip.seq, tip.env_id) for key, tip in known.items() if key != chain}
     seq, prev = (known[chain].seq, known[chain].env_id) if chain in known else (0, NO_ENVELOPE)
@@ -202,6 +201,7 @@ def _pack_chain(
             transaction.store.packed_up_to(chain, change_seq)
             packed.append(Packed(name, made.env_id, made.data, chain, change_seq))
         transaction.set_state(STATED + chain.hex(), _stating(frontier))
+    ledger.packed()
     return packed
 
 

@@ -308,13 +308,13 @@ class Taker:
         """Of own chains how far what is not packed here is in the checkpoint: a restored backup had sent it."""
         places = {(tip.seq, chain) for chain, tips in contents.ends.items() for tip in tips}
         found: dict[bytes, int] = {}
-        with self._ledger.store.read() as reading:
-            for tip in reading.own_tips():
-                for own in self._ledger.unpacked(reading, tip.actor):
+        with self._ledger.store.read():
+            for actor in self._ledger.store.own_tips():
+                for own in self._ledger.unpacked(actor):
                     hash, number = own.change.hash, own.change.seq
                     if loaded.has(hash) or hash in apart:
-                        found[tip.actor] = number
-                    elif any(seq >= number for seq, chain in places if chain == tip.actor):
+                        found[actor] = number
+                    elif any(seq >= number for seq, chain in places if chain == actor):
                         raise NotYet("the checkpoint holds others in the place of changes that are not sent yet")
         return found
 
