@@ -71,7 +71,7 @@ class Store:
         self._data_version: int | None = None
         self._commits = Commits()
         self._stamps = Stamps()
-        self._stamped: int | None = None
+        self._news = False  # seen by a look, and not told by `changed_elsewhere` yet
         self._watches: WeakSet[Commits] = WeakSet()
         self._looked = local()
         self.changed_elsewhere()
@@ -289,17 +289,23 @@ class Store:
             return True
         try:
             with self._locked_reader() as database:
-                version = int(database.pragma("reading", "data_version"))
-                if version == self._data_version and self._commits.certain:
-                    return False
-                total = Reading(database).commits
-                self._data_version = version
-                return self._commits.look(total)
+                self._look(database)
+                changed, self._news = self._news, False
+                return changed
         except DamagedStore:
             return False  # a later read says what is damaged; polling must not
         finally:
             if inside_write:
                 self._read_lock.release()
+
+    def _look(self, database: Database) -> None:
+        """See what was committed elsewhere, whoever asks. Under the reader's lock; raises `DamagedStore`."""
+        version = int(database.pragma("reading", "data_version"))
+        if version != self._data_version or not (self._commits.certain and self._stamps.certain):
+            total = Reading(database).commits
+            self._news |= self._commits.look(total)
+            self._stamps.look(total)
+            self._data_version = version
 
     # ---- what is known without reading
     def _counting(self) -> list[Commits | Stamps]:
@@ -313,6 +319,8 @@ class Store:
 
     def _stamp(self, tables: tuple[str, ...]) -> Stamp | None:
         """What changes when one of the tables does; ``None`` inside a transaction, whose picture is its own."""
+        if self._writing is None and self._reading is None and self._left_alone:
+            return self._stamps.of(tables)
         if self._writing is not None and self._mine() is not None:
             return None
         if not self._read_lock.acquire(timeout=limits.BUSY_SECONDS):
@@ -321,17 +329,18 @@ class Store:
             database = self._usable()
             if self._reading is not None:
                 return None
-            if not (getattr(self._looked, "still", False) and self._stamps.certain):
-                version = int(database.pragma("reading", "data_version"))
-                if version != self._stamped or not self._stamps.certain:
-                    total = Reading(database).commits
-                    self._stamps.look(total)
-                    self._stamped = version
+            if not self._left_alone:
+                self._look(database)
             return self._stamps.of(tables)
         except DamagedStore:
             return None  # reading says what is damaged
         finally:
             self._read_lock.release()
+
+    @property
+    def _left_alone(self) -> bool:
+        """Whether the calling thread looked a moment ago, and that is enough for it."""
+        return getattr(self._looked, "still", False) and self._stamps.certain and self._reader is not None
 
     @contextmanager
     def still(self) -> Iterator[None]:

@@ -12,7 +12,7 @@ takes something out of the document again, the document is made anew and takes t
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -70,6 +70,11 @@ class Grafts:
     def knows(self, hash: bytes) -> bool:
         """Whether a change is in the document, as itself or as something else."""
         return self._ledger.engine.has(hash) or hash in self._signed or hash in self._versions
+
+    def unknown(self, hashes: Iterable[bytes]) -> set[bytes]:
+        """Those that `knows` says no of."""
+        engine = self._ledger.engine
+        return {hash for hash in hashes if not (engine.has(hash) or hash in self._signed or hash in self._versions)}
 
     def forked(self, chain: bytes) -> bool:
         """Whether a chain is known here to have several branches."""
@@ -132,8 +137,9 @@ class Grafts:
         """Whether these go in as they are, or are refused as they would be without any fork."""
         coming: set[bytes] = set()
         contested = {(signed.change.actor, signed.change.seq) for signed in self._signed.values()}
+        lasts = {actor: engine.last_seq(actor) for actor in {change.actor for change in fresh}}
         for change in fresh:
-            if engine.change_at(change.actor, change.seq) is not None or (change.actor, change.seq) in contested:
+            if change.seq <= lasts[change.actor] or (change.actor, change.seq) in contested:
                 return False
             if self._signed and not all(engine.has(dep) or dep in coming for dep in change.deps):
                 return False

@@ -21,7 +21,16 @@ from vaultsync.vault.replication.ends import Ends
 from vaultsync.vault.replication.grafting import SIDE, Grafts, Unsent
 from vaultsync.vault.replication.hearing import note_late
 from vaultsync.vault.replication.looking import looked_at, remember_looks
-from vaultsync.vault.replication.parcels import HEARD, SEALED, Incomplete, Parcel, held_places, open_parcel
+from vaultsync.vault.replication.parcels import (
+    HEARD,
+    SEALED,
+    Incomplete,
+    Parcel,
+    held_places,
+    known_tips,
+    next_places,
+    open_parcel,
+)
 from vaultsync.vault.replication.rosters import Rosters
 from vaultsync.vault.replication.tally import Tally
 from vaultsync.view.packed import uncollected
@@ -142,7 +151,7 @@ class Incoming:
             self._tally.came(len(data))
             parcel = open_parcel(name, data, self._identity, self._rosters.epochs)
             own = {change.hash for change in parcel.changes}
-            fresh = {name_ for name_ in own if not self._grafts.knows(name_)}
+            fresh = self._grafts.unknown(own)
             self._ends.judge(
                 parcel.header.chain_id,
                 parcel.header.seq,
@@ -163,10 +172,11 @@ class Incoming:
         self._parcels[name] = parcel
         if self._ends.hear(parcel.statement):
             self.trace(core)
-        knows = self._grafts.knows
-        deps = {dep for change in parcel.changes for dep in change.deps if dep not in own and not knows(dep)}
-        with self._ledger.store.read() as reading:
-            follows, held = held_places(reading, parcel)
+        deps = self._grafts.unknown({dep for change in parcel.changes for dep in change.deps} - own)
+        places = next_places(known_tips(self._ledger, self._identity), parcel)
+        if places is None:
+            with self._ledger.store.read() as reading:
+                places = held_places(reading, parcel)
         return ev.Opened(
             name,
             parcel.env_id,
@@ -175,9 +185,8 @@ class Incoming:
             frozenset(deps),
             parcel.body.frontier,
             parcel.group,
-            follows,
-            held,
-            bool(own) and all(map(knows, own)),
+            *places,
+            bool(own) and not fresh,
         )
 
     def apply(self, core: Core, unit: ev.Unit) -> Taken | None:

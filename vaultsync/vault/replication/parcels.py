@@ -7,7 +7,7 @@ then put anywhere; whatever fails afterwards, the same bytes are put again.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -37,6 +37,7 @@ __all__ = [
     "Parcel",
     "held_places",
     "known_tips",
+    "next_places",
     "open_parcel",
     "pack_own",
     "tips",
@@ -257,6 +258,16 @@ def held_places(reading: Reading, parcel: Parcel) -> tuple[bool, dict[bytes, fro
     follows = seq == 1 if prev == NO_ENVELOPE else prev[:16] in _held_at(reading, vault, chain, seq - 1)
     held = {key: _held_at(reading, vault, key, at) for key, (at, _) in parcel.body.frontier.items()}
     return follows, held
+
+
+def next_places(tips: Mapping[bytes, Tip], parcel: Parcel) -> tuple[bool, dict[bytes, frozenset[bytes]]] | None:
+    """The same where nothing need be read for it, as of almost every envelope: it follows the last one of its chain,
+    and what it names are the last ones of theirs."""
+    frontier = parcel.body.frontier
+    for chain, place in (*frontier.items(), (parcel.header.chain_id, (parcel.header.seq - 1, parcel.header.prev))):
+        if (tip := tips.get(chain)) is None or (tip.seq, tip.env_id) != place:
+            return None
+    return True, {chain: frozenset((env_id[:16],)) for chain, (_, env_id) in frontier.items()}
 
 
 def _held_at(reading: Reading, vault: bytes, chain: bytes, seq: int) -> frozenset[bytes]:
