@@ -199,7 +199,7 @@ DEFENCES = [
     Defence(
         "changes: counters continue those before",
         "document/gate.py",
-        *_never("change.start_op != max((info.max_op for info in before if info), default=0) + 1"),
+        *_never("change.start_op != max([info.max_op for info in before if info], default=0) + 1"),
         "tests/document/test_gate.py tests/document/test_hostile.py",
     ),
     Defence(
@@ -286,6 +286,20 @@ DEFENCES = [
         "return touched if actions.count(Action.SET) + makes == len(keys) else None",
         "return touched",
         "tests/document/test_plainly.py",
+    ),
+    *(
+        Defence(
+            f"changes: one after the other, by {what}",
+            "document/gate.py",
+            f"        and change.{line}\n",
+            "",
+            "tests/document/test_plainly.py",
+        )
+        for what, line in {
+            "actor": "actor == last.actor",
+            "number": "seq == last.seq + 1",
+            "counters": "start_op == last.max_op + 1",
+        }.items()
     ),
     # -- exchange
     Defence(

@@ -35,12 +35,14 @@ def rows(change: Change) -> Change:
     return change._replace(ops=tuple(change.ops))
 
 
-def verdict(engine: Engine, changes: Sequence[Change], actor: bytes | None = None) -> Any:
-    """What a batch of these changes comes to; the engine is as before."""
+def verdict(engine: Engine, changes: Sequence[Change], *, long: bool = False) -> Any:
+    """What a batch of these changes comes to; the engine is as before. ``long``: each by every rule, and as rows."""
     batch = Batch(engine._graph, engine)
     try:
         for change in changes:
-            batch.admit(change, actor)
+            if long:
+                batch._last = None
+            batch.admit(rows(change) if long else change, None)
         return list(batch.touched.items()), batch.made
     except (MalformedChange, MissingDependencies) as error:
         return type(error).__name__, str(error)
@@ -66,7 +68,7 @@ def test_what_is_made_passes_both_ways(history):
     changes = [decode(change.chunk) for change in made]
     for target in (Engine.new(), devices[0]):
         for batch in (changes, changes[: len(changes) // 2]):
-            assert verdict(target, batch) == verdict(target, [rows(change) for change in batch])
+            assert verdict(target, batch) == verdict(target, batch, long=True)
     whole, slow = Engine.new(), Engine.new()
     for some in (changes[: len(changes) // 2], changes[len(changes) // 2 :]):
         quick, long = whole.apply(some), slow.apply([rows(change) for change in some])
@@ -130,7 +132,7 @@ def test_plausible_and_mutated_changes_get_the_same_verdict():
             except MalformedChange:
                 continue
             batch = [*prefix, change]
-            quick, long = verdict(engine, batch), verdict(engine, [rows(each) for each in batch])
+            quick, long = verdict(engine, batch), verdict(engine, batch, long=True)
             assert quick == long, chunk.hex()
             accepted = not isinstance(long[0], str)
             counts[
@@ -173,5 +175,32 @@ def test_two_maps_of_one_entry_and_one_key_in_both():
         ops = [Op((5, actor), key, Action.SET, 1, ()) for actor, key in zip((ANN, BOB), keys, strict=True)]
         change = decode(encode(EVE, 1, 7, ann.heads, ops))
         assert plainly(ann, change) == (keys[0] != keys[1])
-        assert verdict(ann, [change]) == verdict(ann, [rows(change)])
+        assert verdict(ann, [change]) == verdict(ann, [change], long=True)
         assert verdict(ann, [change])[0] == [(("entries", IDS[0]), frozenset(keys))]
+
+
+def test_what_comes_right_after_another_change_continues_it():
+    """One thing wrong at a time, in a batch with the change before."""
+    engine = Engine.new()
+    engine.commit(ANN, [Edit("entries", IDS[0], "title", "t")])
+    first = decode(encode(BOB, 1, 7, engine.heads, [Op((5, ANN), "a", Action.SET, 1, ())]))
+    following = {"actor": BOB, "seq": 2, "start_op": 8, "deps": (first.hash,)}
+    for wrong in (
+        {},
+        {"actor": EVE},
+        {"actor": EVE, "seq": 1},
+        {"seq": 1},
+        {"seq": 3},
+        {"start_op": 7},
+        {"start_op": 9},
+        {"start_op": (1 << 31) - 1},
+        {"deps": ()},
+        {"deps": engine.heads},
+        {"deps": (first.hash, *engine.heads)},
+        {"deps": (bytes(32),)},
+    ):
+        change = decode(encode(**{**following, **wrong}, ops=[Op((5, ANN), "b", Action.SET, 1, ())]))
+        assert verdict(engine, [first, change]) == verdict(engine, [first, change], long=True)
+        assert isinstance(verdict(engine, [first, change])[0], str) == (
+            bool(wrong) and wrong not in ({"actor": EVE, "seq": 1}, {"deps": (first.hash, *engine.heads)})
+        )

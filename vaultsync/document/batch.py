@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 from ..errors import MalformedChange
-from .gate import ChangeInfo, Touched, check
+from .gate import ChangeInfo, Touched, check, follows
 from .graph import Graph, GraphPast
 from .layout import ENTRIES, SECTION_OBJECTS, Place
 from .operations import Action, Change, Op, OpId, Table
@@ -57,6 +57,7 @@ class Batch:
         self._reader = reader
         self._gone: set[OpId] = set()  # set by changes of the batch that overwrite it themselves: nobody else sees it
         self._added: dict[bytes, Change] = {}
+        self._last: Change | None = None  # that passed
         self._winners: dict[tuple[OpId, str], OpId | None] = {}
         self.made: dict[OpId, Place] = {}
         """The entries that the batch makes."""
@@ -69,7 +70,10 @@ class Batch:
 
     def admit(self, change: Change, actor: bytes | None) -> None:
         """Take a change into the batch, or raise what ``gate.check`` raises."""
-        self._note(change, check(change, self, actor=actor))
+        last = self._last
+        past = self._graph.past(change.deps) if last is not None and follows(change, last) else None
+        self._note(change, check(change, self, actor=actor, past=past))
+        self._last = change
 
     def undo(self) -> None:
         """Forget the whole batch."""
@@ -84,13 +88,14 @@ class Batch:
         return self._winners[place]
 
     def _note(self, change: Change, touched: Touched) -> None:
-        start, actor = change.start_op, change.actor
+        start, actor, ops = change.start_op, change.actor, change.ops
         if not self._graph.add(change.hash, actor, change.seq, start, change.max_op, change.deps):
             raise MalformedChange("not the next change of its actor")
         self._added[change.hash] = change
-        for number, entry in entries_made(change.ops):
-            self.made[start + number, actor] = Place(ENTRIES, entry)
-        for overwritten in overwrites(change.ops):
+        if not isinstance(ops, Table) or Action.MAKE_MAP in ops.actions:
+            for number, entry in entries_made(ops):
+                self.made[start + number, actor] = Place(ENTRIES, entry)
+        for overwritten in overwrites(ops):
             for pred in overwritten:
                 if pred[1] == actor and pred[0] >= start:
                     self._gone.add(pred)

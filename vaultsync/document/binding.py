@@ -30,9 +30,13 @@ def object_id(obj: OpId) -> bytes:
 
 def op_id(raw: bytes) -> OpId:
     """The (counter, actor) in the binding's id of an object or operation."""
-    length, at = unsigned(raw, 1)
-    _, hint_end = unsigned(raw, at + length)
-    return unsigned(raw, hint_end)[0], raw[at : at + length]
+    length = raw[1]
+    hint_end = length + 3
+    if length > 127 or raw[length + 2] > 127:  # longer than any actor of ours, or one of very many
+        length, at = unsigned(raw, 1)
+        _, hint_end = unsigned(raw, at + length)
+        return unsigned(raw, hint_end)[0], raw[at : at + length]
+    return unsigned(raw, hint_end)[0], raw[2 : length + 2]
 
 
 class Binding:

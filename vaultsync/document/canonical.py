@@ -34,7 +34,7 @@ from ..limits import (
 from .columns import read_runs, signed, summed, to_signed, to_unsigned, unsigned, write_runs
 from .operations import Action, Change, OpId, Scalar, Table, read_value, value_bytes
 
-__all__ = ["read"]
+__all__ = ["read", "read_time"]
 
 _FRAME = b"\x85\x6f\x4a\x83"
 _VALUE_META, _VALUE, _PRED_ACTOR, _PRED_COUNTER = 86, 87, 113, 115
@@ -322,7 +322,7 @@ def _values(metas: list[int], raw: bytes) -> list[Scalar]:
             at = end
         elif meta < 3:
             append(_SCALARS[meta])
-        elif meta == _TIME and (number := _time(raw[at : at + 6])):
+        elif meta == _TIME and (number := read_time(raw[at : at + 6])):
             append(number)
             at += 6
         elif kind == _INT or meta == _F64:
@@ -339,7 +339,7 @@ def _values(metas: list[int], raw: bytes) -> list[Scalar]:
     return values
 
 
-def _time(raw: bytes) -> int:
+def read_time(raw: bytes) -> int:
     """An integer of six bytes whose last is neither 0 nor negative (a time in milliseconds, till 3084), or else 0."""
     n = int.from_bytes(raw, "little")
     if n & 0x808080808080 != 0x8080808080 or not 0 < n >> 40 < 64:

@@ -31,7 +31,7 @@ from ..limits import MAX_FLAT_KEY_CHARS, MAX_KEY_CHARS, MAX_OP_COUNTER
 from .layout import ENTRIES, GENESIS_ACTOR, GENESIS_HASH, SECTION_OBJECTS, SECTIONS, Place, is_entry_id
 from .operations import Action, Change, Op, OpId, Table
 
-__all__ = ["ChangeInfo", "Known", "Past", "Touched", "check", "first_change_touches"]
+__all__ = ["ChangeInfo", "Known", "Past", "Touched", "check", "first_change_touches", "follows"]
 
 Touched: TypeAlias = Mapping[tuple[str, str], frozenset[str]]
 """(section, entry id or "") -> the keys that were written there; none for an entry that was only made."""
@@ -91,17 +91,19 @@ def first_change_touches() -> Touched:
     return {(section, ""): frozenset() for section in SECTIONS}
 
 
-def check(change: Change, known: Known, *, actor: bytes | None = None) -> Touched:
+def check(change: Change, known: Known, *, actor: bytes | None = None, past: Past | None = None) -> Touched:
     """Which places and keys a change writes, if it may be applied to the document that ``known`` describes.
 
-    ``actor``: whose change it has to be, where that is known (the chain of the envelope that carried it).
+    ``actor``: whose change it has to be, where that is known (the chain of the envelope that carried it). ``past``: its
+    past, if it `follows` the change that passed last.
     Raises ``MalformedChange``; ``MissingDependencies`` when the change waits for others, which says nothing bad of it.
     """
     if change.hash == GENESIS_HASH:
         return first_change_touches()
     if actor is not None and change.actor != actor:
         raise MalformedChange("a change by another actor than the chain it came on")
-    past = _check_order(change, known)
+    if past is None:
+        past = _check_order(change, known)
     ops = change.ops
     touched = _touches_plainly(change, ops, known, past) if isinstance(ops, Table) else None
     return _touches(change, known, past) if touched is None else touched
@@ -112,7 +114,9 @@ def _touches_plainly(change: Change, table: Table, known: Known, past: Past) -> 
     is of another kind. Keys are compared in sets, so nobody's own earlier value is to be looked for."""
     keys, actions, values, preds = table.keys, table.actions, table.values, table.preds
     longest = max(map(len, keys))
-    if longest > MAX_KEY_CHARS or not all(keys) or not all(isfinite(v) for v in values if type(v) is float):
+    if longest > MAX_KEY_CHARS or not all(keys):
+        return None
+    if float in set(map(type, values)) and not all(isfinite(value) for value in values if type(value) is float):
         return None
     start, actor = change.start_op, change.actor
     places: dict[OpId, Place] = {}
@@ -201,17 +205,31 @@ def _touches(change: Change, known: Known, past: Past) -> Touched:
     return {place: frozenset(names) for place, names in keys.items()}
 
 
+def follows(change: Change, last: Change) -> bool:
+    """Whether a change is the next one on its actor's chain after ``last``, which has just passed, and builds on
+    nothing else. All that ``_check_order`` asks holds then: the actor is one that passed, the only dependency is known
+    and the last of the chain, and so is what comes before it; counters go on."""
+    return (
+        change.deps == (last.hash,)
+        and change.actor == last.actor
+        and change.seq == last.seq + 1
+        and change.start_op == last.max_op + 1
+        and change.max_op <= MAX_OP_COUNTER
+        and last.actor != GENESIS_ACTOR
+    )
+
+
 def _check_order(change: Change, known: Known) -> Past:
     """Whether the change continues its chain and the operation counters of its dependencies; its past."""
     if len(change.actor) != len(GENESIS_ACTOR) or change.actor == GENESIS_ACTOR:
         raise MalformedChange("a change by an actor that no device has")
-    if len(set(change.deps)) != len(change.deps):
+    deps = change.deps
+    if len(deps) > 1 and len(set(deps)) != len(deps):
         raise MalformedChange("a change names a dependency twice")
-    before = [known.change(dep) for dep in change.deps]
+    before = [known.change(dep) for dep in deps]
     if None in before:
-        missing = tuple(dep for dep, info in zip(change.deps, before, strict=True) if info is None)
-        raise MissingDependencies(missing)
-    if change.start_op != max((info.max_op for info in before if info), default=0) + 1:
+        raise MissingDependencies(tuple([dep for dep, info in zip(deps, before, strict=True) if info is None]))
+    if change.start_op != max([info.max_op for info in before if info], default=0) + 1:
         raise MalformedChange("operation counters do not continue those of the dependencies")
     if change.max_op > MAX_OP_COUNTER:
         raise MalformedChange("operation counters are out of range")

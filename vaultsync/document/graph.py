@@ -74,6 +74,9 @@ class Graph:
         self._numbers: dict[bytes, int] = {}
         self._where: dict[bytes, tuple[int, int]] = {}  # hash -> (chain number, seq)
         self._size = 0
+        self._latest: _Chain | None = None  # to which a change was added last
+        self._asked: OpId | None = None  # the operation that was located last, and where
+        self._found: tuple[int, int] | None = None
 
     def __len__(self) -> int:
         return self._size
@@ -94,7 +97,8 @@ class Graph:
         chain = self._chains[number]
         if seq != len(chain.hashes) + 1:
             return False
-        if len(deps) != 1 or not seq > 1 or deps[0] != chain.hashes[-1]:
+        follows = len(deps) == 1 and seq > 1 and deps[0] == chain.hashes[-1]
+        if not follows:
             chain.merges.append(seq)
             chain.clocks.append(self.past(tuple(deps)).limits())
         chain.hashes.append(hash)
@@ -102,11 +106,18 @@ class Graph:
         chain.ends.append(max_op)
         self._where[hash] = (number, seq)
         self._size += 1
-        self._note_concurrency(number, seq)
+        self._asked = None
+        if follows and self._latest is chain:  # concurrent with what its predecessor is, which was just noted
+            if chain.concurrent and chain.concurrent[-1][1] == seq - 1:
+                chain.concurrent[-1] = (chain.concurrent[-1][0], seq)
+        else:
+            self._note_concurrency(number, seq)
+            self._latest = chain
         return True
 
     def forget_last(self, actor: bytes) -> None:
         """Undo the last ``add`` of that actor; nothing may have been built on it."""
+        self._latest = self._asked = None
         chain = self._chains[self._numbers[actor]]
         if chain.merges and chain.merges[-1] == len(chain.hashes):
             chain.merges.pop()
@@ -144,12 +155,16 @@ class Graph:
 
     def locate(self, op: OpId) -> tuple[int, int] | None:
         """(chain number, seq) of the change that holds an operation."""
+        if op is self._asked:  # whoever asks whether it is in a past asks then who holds it
+            return self._found
         number = self._numbers.get(op[1])
         if number is None:
             return None
         chain = self._chains[number]
         seq = bisect_right(chain.starts, op[0])
-        return (number, seq) if seq and op[0] <= chain.ends[seq - 1] else None
+        found = (number, seq) if seq and op[0] <= chain.ends[seq - 1] else None
+        self._asked, self._found = op, found
+        return found
 
     def holder(self, op: OpId) -> bytes | None:
         """The hash of the change that holds an operation."""

@@ -19,6 +19,8 @@ __all__ = ["Line", "Stencil"]
 
 _OBJ_ACTOR, _OBJ_COUNTER, _KEY, _INSERT, _ACTION = 1, 2, 21, 52, 66
 _VALUE_META, _VALUE, _PRED_COUNT, _PRED_ACTOR, _PRED_COUNTER = 86, 87, 112, 113, 115
+_FEW = 8
+"""Operations of a change whose sizes are remembered: values of large changes never have the same sizes twice."""
 _SPEC = [to_unsigned(spec) for spec in range(128)]
 
 
@@ -39,7 +41,7 @@ def _head(spec: int, column: bytes) -> bytes:
 class Stencil:
     """For changes of ``actor`` whose operations are like ``lines``; no operation has more than one predecessor."""
 
-    __slots__ = ("_actor", "_columns", "_counted", "_described", "_names", "_others", "_overwritten", "_types")
+    __slots__ = ("_actor", "_columns", "_counted", "_described", "_names", "_others", "_sized", "_types")
 
     def __init__(self, actor: bytes, lines: Sequence[Line]) -> None:
         others = {line.object for line in lines} | {line.pred for line in lines if line.pred is not None}
@@ -65,7 +67,7 @@ class Stencil:
         )
         self._names = objects, keys + inserts + actions, counts + actors
         self._types = [line.type for line in lines]
-        self._overwritten = bool(preds)
+        self._sized: dict[tuple[int, ...], tuple[bytes, bytes, bytes]] = {}
         self._counted = b"\x7f" if len(lines) == 1 else to_signed(len(lines))
 
     def encode(
@@ -79,34 +81,41 @@ class Stencil:
     ) -> tuple[bytes, bytes]:
         """(hash, chunk) of a change: counters of its objects (one an operation), bytes of its values, counters of its
         predecessors. ``deps`` are sorted."""
-        first = objects[0]
-        if objects.count(first) == len(objects):
+        first, count = objects[0], len(objects)
+        if objects.count(first) == count:
             counters = self._counted + to_unsigned(first)
         else:
             counters = write_runs(objects, to_unsigned)
-        meta = write_runs([len(raw) << 4 | kind for raw, kind in zip(values, self._types, strict=True)], to_unsigned)
-        value = b"".join(values)
-        before, between, after = self._described
+        sizes = tuple(map(len, values))
+        before, sized, meta = self._sized.get(sizes) or self._size(sizes)
         names, rest, counts = self._names
-        parts = [
-            to_unsigned(len(deps)),
-            *deps,
+        parts = (
+            *((b"\x01", deps[0]) if len(deps) == 1 else (to_unsigned(len(deps)), *deps)),
             self._actor,
             to_unsigned(seq),
             to_unsigned(start_op),
-            self._others,
-            to_unsigned(self._columns + bool(value)),
             before,
             to_unsigned(len(counters)),
-            between,
-            to_unsigned(len(meta)),
-        ]
-        if value:
-            parts += (_SPEC[_VALUE], to_unsigned(len(value)))
-        parts.append(after)
-        if self._overwritten:
-            distances = write_runs(steps(preds), to_signed)
-            parts += (to_unsigned(len(distances)), names, counters, rest, meta, value, counts, distances)
-        else:
-            parts += (names, counters, rest, meta, value, counts)
-        return frame(b"".join(parts))
+            sized,
+        )
+        if preds:
+            distances = b"\x7f" + to_signed(preds[0]) if len(preds) == 1 else write_runs(steps(preds), to_signed)
+            columns = (to_unsigned(len(distances)), names, counters, rest, meta, *values, counts, distances)
+            return frame(b"".join(parts + columns))
+        return frame(b"".join((*parts, names, counters, rest, meta, *values, counts)))
+
+    def _size(self, sizes: tuple[int, ...]) -> tuple[bytes, bytes, bytes]:
+        """What depends on the sizes of the values alone: up to the counters' size, from there to that of the
+        predecessors, and the column of sizes."""
+        meta = write_runs([size << 4 | kind for size, kind in zip(sizes, self._types, strict=True)], to_unsigned)
+        total = sum(sizes)
+        before, between, after = self._described
+        value = _SPEC[_VALUE] + to_unsigned(total) if total else b""
+        found = (
+            self._others + to_unsigned(self._columns + bool(total)) + before,
+            between + to_unsigned(len(meta)) + value + after,
+            meta,
+        )
+        if len(sizes) <= _FEW:
+            self._sized[sizes] = found
+        return found
