@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import random
 import sys
@@ -19,11 +20,11 @@ from hypothesis import strategies as st
 
 from tests.document.model import EXAMPLES, histories, merge_all, play
 from tests.document.mutations import mutate_meaning, world
+from tests.document.tables import OpRow, columns, op_columns, op_rows, rebuilt
 from vaultsync import limits
 from vaultsync.document.branches import recompute
 from vaultsync.document.changes import Change, encode
 from vaultsync.document.codec import decode_literally, decode_own
-from vaultsync.document.columns import to_unsigned, unsigned
 from vaultsync.document.engine import Edit, Engine
 from vaultsync.document.inspector import Inspection, inspect
 from vaultsync.errors import EngineFailure, MalformedChange, MalformedEnvelope, MissingDependencies, VaultClosed
@@ -59,47 +60,6 @@ def talking(folder: Path, script: str) -> list[str]:
     program = folder / "inspector.py"
     program.write_text(TALKS + script)
     return [sys.executable, "-c", f"exec(open({str(program)!r}).read())"]
-
-
-def chunk(kind: int, contents: bytes) -> bytes:
-    framed = bytes([kind]) + to_unsigned(len(contents)) + contents
-    return b"\x85\x6f\x4a\x83" + hashlib.sha256(framed).digest()[:4] + framed
-
-
-def columns(document: bytes) -> tuple[bytes, list[tuple[int, bytes]], list[tuple[int, bytes]], bytes]:
-    """A saved document taken apart: what comes before the columns, those of changes and operations, and the rest."""
-    _, start = unsigned(document, 9)
-    body, at = document[start:], 0
-    count, at = unsigned(body, at)
-    for _ in range(count):
-        length, at = unsigned(body, at)
-        at += length
-    count, at = unsigned(body, at)
-    at += 32 * count
-    head, shapes = body[:at], []
-    for _ in range(2):
-        count, at = unsigned(body, at)
-        shape = []
-        for _ in range(count):
-            spec, at = unsigned(body, at)
-            length, at = unsigned(body, at)
-            shape.append((spec, length))
-        shapes.append(shape)
-    tables = []
-    for shape in shapes:
-        table = []
-        for spec, length in shape:
-            table.append((spec, body[at : at + length]))
-            at += length
-        tables.append(table)
-    return head, tables[0], tables[1], body[at:]
-
-
-def rebuilt(head: bytes, changes: list[tuple[int, bytes]], ops: list[tuple[int, bytes]], rest: bytes) -> bytes:
-    body = head
-    for table in (changes, ops):
-        body += to_unsigned(len(table)) + b"".join(to_unsigned(s) + to_unsigned(len(data)) for s, data in table)
-    return chunk(0, body + b"".join(data for table in (changes, ops) for _, data in table) + rest)
 
 
 @pytest.mark.parametrize("gate", [True, False])
@@ -171,6 +131,76 @@ def test_mutated_documents_are_refused_or_are_the_document():
             assert found.changes == 21
 
 
+# ---- rows in another order --------------------------------------------------------------------------------------
+def contested() -> Engine:
+    """Two values of one key, one of them shown; and one that was overwritten by both of two."""
+    base = Engine.new()
+    base.commit(ANN, [title("base"), Edit("entries", ENTRY, "n", 1), Edit("entries", ENTRY, "a", True)])
+    ann, bob = Engine.load(base.save()), Engine.load(base.save())
+    ann.commit(ANN, [title("by ann")])
+    bob.commit(BOB, [title("by bob"), Edit("entries", ENTRY, "n", 2)])
+    ann.apply(bob.changes())
+    ann.commit(ANN, [Edit("entries", ENTRY, "n", 3)])
+    return ann
+
+
+def reordered(document: bytes, order: Callable[[list[OpRow]], list[OpRow]]) -> bytes:
+    head, changes, ops, rest = columns(document)
+    rows = op_rows(ops)
+    assert rebuilt(head, changes, op_columns(rows), rest) == document
+    return rebuilt(head, changes, op_columns(order(rows)), rest)
+
+
+def test_p16_a_document_that_shows_another_of_two_contested_values():
+    """Every change is signed for and passes the gate, the heads are the right ones: what differs is the order in which
+    the document keeps two values, and with it which of them everybody sees who joins from it."""
+    engine = contested()
+    forged = reordered(engine.save(), lambda rows: [*rows[:-2], rows[-1], rows[-2]])
+    shown = Engine.load(forged)
+    assert shown.heads == engine.heads
+    assert (shown.read("entries", ENTRY) or {})["title"] != (engine.read("entries", ENTRY) or {})["title"]
+    for gate in (True, False):
+        with pytest.raises(MalformedChange):
+            inspect(forged, gate=gate)
+
+
+def test_p16_rows_in_any_order_but_their_own_are_refused():
+    document, engine = contested().save(), contested()
+    rows = len(op_rows(columns(document)[2]))
+    loaded = 0
+    for first in range(rows):
+        for second in range(first):
+
+            def swap(order: list[OpRow], first: int = first, second: int = second) -> list[OpRow]:
+                order[first], order[second] = order[second], order[first]
+                return order
+
+            forged = reordered(document, swap)
+            loaded += _loads(forged)
+            with pytest.raises(MalformedChange):
+                inspect(forged, gate=True)
+    assert loaded >= 5  # it is not the engine that refuses these
+    assert inspect(document, gate=True).heads == engine.heads
+
+
+def test_p16_what_overwrote_a_value_in_another_order_is_refused():
+    def turn(rows: list[OpRow]) -> list[OpRow]:
+        return [dataclasses.replace(row, followers=row.followers[::-1]) for row in rows]
+
+    forged = reordered(contested().save(), turn)
+    assert forged != contested().save()
+    with pytest.raises(MalformedChange):
+        inspect(forged, gate=True)
+
+
+def _loads(document: bytes) -> bool:
+    try:
+        Engine.load(document).close()
+    except EngineFailure:
+        return False
+    return True
+
+
 # ---- as if the changes had made a second document ---------------------------------------------------------------
 def in_two_engines(document: bytes, batch: int) -> Inspection:
     """What `inspect` has to find: every change the long way through the gate, and applied, a few at a time."""
@@ -227,14 +257,17 @@ def test_one_engine_refuses_what_two_would():
     assert min(counts["refused"], counts["found"]) > number // 20
 
 
-def test_no_second_engine_is_asked(monkeypatch: pytest.MonkeyPatch):
-    """Counted: one document is loaded, and nothing is fed to any."""
+def test_a_document_is_made_again_in_one_go_and_an_own_one_is_not(monkeypatch: pytest.MonkeyPatch):
+    """Counted: one document is loaded, one made of all changes together; nothing is fed to any."""
     engine, loaded = two_writers(), []
     real = Engine.load
-    monkeypatch.setattr(Engine, "load", lambda data: (loaded.append(data), real(data))[1])
+    monkeypatch.setattr(Engine, "load", lambda data, chunks=(): (loaded.append(data), real(data, chunks))[1])
     monkeypatch.setattr(Engine, "apply", None)
-    assert inspect(engine.save(), gate=True).heads == engine.heads
-    assert len(loaded) == 1
+    document = engine.save()
+    assert inspect(document, gate=True).heads == engine.heads
+    assert loaded == [document, None]
+    assert inspect(document, gate=False, own=True).heads == engine.heads
+    assert loaded == [document, None, document]
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ compares them with what the writers signed, and loads the same bytes only then.
 
 ::
 
-    in      4 memory (MiB) | 4 processor time (s) | 1 gate | 4 rows (MiB) | 4 length of all changes
-            | [4 length | change] ... | document
+    in      4 memory (MiB) | 4 processor time (s) | 1 gate | 1 own | 4 rows (MiB)
+            | 4 length of all changes | [4 length | change] ... | document
     out     frame ...
     frame   1 what it is | 4 length | contents
       "F"   the flat sections (`rows`)
@@ -20,12 +20,11 @@ made again, and have to be what the document holds. ``ends`` are then what its w
 change of each actor that nobody computes, and of each of its branches.
 
 With ``gate``, every change is taken out of the document and has to pass the gate, in causal order, as if it came into
-an empty vault; what passed must have the same heads, and end the same chains. Without it (whoever asks has seen all the
-changes that are signed for already) loading is enough. Either way the bytes are one document chunk and nothing else:
-appended changes whose dependencies are missing would be loaded too, and wait unseen.
-
-No second document is made of the changes (docs/adr/0028): whoever asked loads these bytes as they were loaded here, and
-does not apply their changes one by one.
+an empty vault; what passed must have the same heads, and end the same chains. Whoever asks without it has seen all the
+changes that are signed for already. Then the changes make the document again, and both have to be the same: one can
+hold the right changes and show something else. Only an ``own`` document needs no more than to be loaded. The bytes are
+one document chunk and nothing else: appended changes whose dependencies are missing would be loaded too, and wait
+unseen.
 
 With ``rows``, what the document shows is told first, as soon as it is loaded, which is long before the verdict: whoever
 asked may look at it meanwhile, and must not believe it before. When it is more than so many MiB, the rest is left out.
@@ -54,7 +53,7 @@ from .rows import pack_flat, pack_rows
 
 __all__ = ["FRAME", "REQUEST", "Inspection", "inspect", "joined", "main"]
 
-REQUEST: Final = struct.Struct(">IIBII")
+REQUEST: Final = struct.Struct(">IIBBII")
 FRAME: Final = struct.Struct(">cI")
 _MAGIC: Final = b"\x85\x6f\x4a\x83"
 _DOCUMENT: Final = 0
@@ -74,11 +73,12 @@ def inspect(
     document: bytes,
     *,
     gate: bool,
+    own: bool = False,
     signed: Sequence[bytes] = (),
     loaded: Callable[[Engine], object] = lambda engine: None,
 ) -> Inspection:
-    """Look at a saved document, here and now; ``signed``: the changes for which it holds others. ``loaded`` is given
-    the document before anything of it is judged.
+    """Look at a saved document, here and now; ``own``: one that this device saved a moment ago; ``signed``: the changes
+    for which it holds others. ``loaded`` is given the document before anything of it is judged.
 
     Raises `MalformedChange`; and takes whatever the bytes make it take."""
     _check_frame(document)
@@ -89,7 +89,9 @@ def inspect(
         if gate:
             heads, lasts = _gated(chunks)
             if heads != found.heads or lasts != found.lasts():
-                raise MalformedChange("the document is not what its changes make")
+                raise MalformedChange("the document does not end where its changes do")
+        if not own and not _is_made_of(chunks, document, found):
+            raise MalformedChange("the document is not what its changes make")
         return Inspection(found.heads, recompute(found, [decode(chunk) for chunk in signed]), len(chunks))
     except (EngineFailure, MissingDependencies):
         raise MalformedChange("the document cannot be loaded") from None
@@ -119,6 +121,17 @@ def _gated(chunks: Iterable[bytes]) -> tuple[tuple[bytes, ...], dict[bytes, tupl
     return tuple(sorted(heads)), {actor: last for actor, last in graph.lasts().items() if actor != GENESIS_ACTOR}
 
 
+def _is_made_of(chunks: Sequence[bytes], document: bytes, found: Engine) -> bool:
+    """Whether a document is the one that its changes make, and not only one that holds them.
+
+    The engine believes the order of a document's rows. It makes out the changes from them, whose hashes are right in
+    any order; but which of two contested values is shown, and whether a key is found at all, depends on it. So the
+    changes make the document again, and both must be written alike.
+    """
+    made = Engine.load(None, chunks).save()
+    return made == document or made == found.save()  # who wrote it may have packed it more tightly
+
+
 def _check_frame(document: bytes) -> None:
     try:
         length, start = unsigned(document, 9)
@@ -131,7 +144,7 @@ def _check_frame(document: bytes) -> None:
 def main() -> int:
     """Answer one request from standard input on standard output."""
     source = sys.stdin.buffer
-    mebibytes, seconds, gate, budget, length = REQUEST.unpack(source.read(REQUEST.size))
+    mebibytes, seconds, gate, own, budget, length = REQUEST.unpack(source.read(REQUEST.size))
     _limit(mebibytes << 20, seconds)
     gc.disable()  # nothing that is made here is garbage before the end
 
@@ -142,7 +155,7 @@ def main() -> int:
     found: dict[str, Any]
     try:
         signed = _cut(source.read(length))
-        heads, ends, changes = inspect(source.read(), gate=bool(gate), signed=signed, loaded=loaded)
+        heads, ends, changes = inspect(source.read(), gate=bool(gate), own=bool(own), signed=signed, loaded=loaded)
         rows = {actor.hex(): [[seq, name.hex()] for seq, name in places] for actor, places in ends.items()}
         found = {"heads": [head.hex() for head in heads], "ends": rows, "changes": changes}
     except MalformedChange as error:

@@ -217,7 +217,7 @@ def write_checkpoint(
         tuple((chain, tip) for chain, tips in sorted(signed.items()) for tip in tips[:-1]),
         tuple(change.chunk for change in changes),
     )
-    found = inspect_apart(document, gate=False, signed=made.changes, command=environment.python, stop=stop)
+    found = inspect_apart(document, gate=False, own=True, signed=made.changes, command=environment.python, stop=stop)
     if found.heads != heads:
         return None
     sealed_checkpoint.verify(made, found.ends, identity.roster, identity.vault_id)

@@ -72,14 +72,16 @@ def inspect_apart(
     document: bytes,
     *,
     gate: bool,
+    own: bool = False,
     signed: Sequence[bytes] = (),
     show: Show | None = None,
     command: Sequence[str] | None = None,
     bounds: Bounds | None = None,
     stop: threading.Event | None = None,
 ) -> Inspection:
-    """What a process of its own finds in a saved document. ``signed``: the changes for which it holds others; ``show``
-    is called once, in this thread and long before this returns, unless what it would get is too much.
+    """What a process of its own finds in a saved document. ``gate``: its changes are not known here; ``own``: it was
+    saved here a moment ago; ``signed``: the changes for which it holds others. ``show`` is called once, in this thread
+    and long before this returns, unless what it would get is too much.
 
     ``command`` runs Python instead of ``sys.executable`` (a frozen application has none). Raises `MalformedEnvelope`
     when the process refused the document, died, hung or took too much; `InspectorUnavailable` when there is none;
@@ -89,7 +91,7 @@ def inspect_apart(
     bounds = bounds or Bounds.of(len(document) + len(branches))
     rows = bounds.rows if show is not None else 0
     process = _start(command)
-    request = REQUEST.pack(bounds.memory >> 20, max(1, round(bounds.seconds)), gate, rows >> 20, len(branches))
+    request = REQUEST.pack(bounds.memory >> 20, max(1, round(bounds.seconds)), gate, own, rows >> 20, len(branches))
     feeder = threading.Thread(target=_feed, args=(process, request + branches, document), daemon=True)
     answer: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     reader = threading.Thread(target=_read, args=(process, answer, limits.MAX_INSPECTION_BYTES + rows), daemon=True)
