@@ -276,7 +276,7 @@ DEFENCES = [
     Defence(
         "changes: by column, overwrite only what was a value",
         "document/gate.py",
-        "                or not known.is_value(obj, key, pred)\n",
+        "            or not known.is_value(obj, key, pred)\n",
         "",
         "tests/document/test_plainly.py",
     ),

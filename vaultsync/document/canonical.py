@@ -40,10 +40,11 @@ _FRAME = b"\x85\x6f\x4a\x83"
 _VALUE_META, _VALUE, _PRED_ACTOR, _PRED_COUNTER = 86, 87, 113, 115
 _ALWAYS = (1, 2, 21, 52, 66, 86, 112)  # object (actor, counter), key, insert, action, type of value, predecessors
 _LAYOUTS = {
-    tuple(sorted({*_ALWAYS, *values, *preds}))
+    bytes(sorted({*_ALWAYS, *values, *preds}))
     for values in ((), (_VALUE,))
     for preds in ((), (_PRED_ACTOR, _PRED_COUNTER))
 }
+_ONE = 0x7F  # the count of a run of one lone cell
 _ACTIONS = {int(action): action for action in Action}
 _STR, _INT, _F64, _TIME = 6, 4, 8 << 4 | 5, 6 << 4 | 4  # types, in the last four bits, the last two with their sizes
 _SCALARS: dict[int, Scalar] = {0: None, 1: False, 2: True}
@@ -110,18 +111,21 @@ def _read_others(chunk: bytes, at: int, count: int, actors: list[bytes]) -> int:
 def _columns(chunk: bytes, at: int) -> dict[int, bytes]:
     """The columns by their number: a layout that has to be, and nothing behind it."""
     count = chunk[at]
-    heads: list[tuple[int, int]] = []
-    at += 1
-    for _ in range(count):  # a byte above 127 is no column
-        length, end = _number(chunk, at + 1)
-        heads.append((chunk[at], length))
-        at = end
-        if not length:
-            raise _UnusualError
-    if tuple([spec for spec, _ in heads]) not in _LAYOUTS:
+    heads = chunk[at + 1 : at + 1 + 2 * count]
+    if heads.isascii():  # numbers of one byte, as in small changes
+        specs, lengths = heads[::2], list(heads[1::2])
+        at += 1 + 2 * count
+    else:
+        specs, lengths = b"", []
+        at += 1
+        for _ in range(count):
+            specs += chunk[at : at + 1]  # one above 127 is of no layout
+            length, at = _number(chunk, at + 1)
+            lengths.append(length)
+    if specs not in _LAYOUTS or len(lengths) != count or not all(lengths):
         raise _UnusualError
     columns = {}
-    for spec, length in heads:
+    for spec, length in zip(specs, lengths, strict=True):
         columns[spec] = chunk[at : at + length]
         at += length
     if at != len(chunk):
@@ -176,6 +180,12 @@ def _count(data: bytes, at: int) -> tuple[int, int]:
 
 def _runs(data: bytes, most: int) -> list[tuple[int, int]]:
     """The runs of a column of numbers, no nulls among them, as (cell, how often): neighbours differ."""
+    if len(data) == 2 and (cell := data[1]) < 128:  # the whole column of most changes
+        head = data[0]
+        if head == _ONE:
+            return [(cell, 1)]
+        if 1 < head < 64 and head <= most:
+            return [(cell, head)]
     found: list[tuple[int, int]] = []
     at, end, left, last, lone = 0, len(data), most, -1, False
     while at < end:
@@ -255,6 +265,11 @@ def _objects(
     objects: list[tuple[OpId, int]] = []
     append = objects.append
     following = iter(named)
+    if len(named) == len(counters) == 1:
+        ((number, times),), ((counter, both),) = named, counters
+        if times != count or both != count:
+            raise _UnusualError
+        return [((counter, actors[number]), count)], {number}
     number = left = total = 0
     for counter, times in counters:
         while times:
@@ -356,9 +371,15 @@ def _preds(
     if not 0 < total <= MAX_PREDS_PER_CHANGE:
         raise _UnusualError
     named = _cells(columns[_PRED_ACTOR], total)
-    distances = read_runs(columns[_PRED_COUNTER], total, signed)
-    if None in distances or write_runs(distances, to_signed) != columns[_PRED_COUNTER]:
-        raise _UnusualError
+    data = columns[_PRED_COUNTER]
+    if total == 1 and data[0] == _ONE:
+        distances = [signed(data, 1)[0]]
+        if to_signed(distances[0]) != data[1:]:
+            raise _UnusualError
+    else:
+        distances = read_runs(data, total, signed)
+        if None in distances or write_runs(distances, to_signed) != data:
+            raise _UnusualError
     flat = [(counter, actors[number]) for counter, number in zip(summed(distances), named, strict=True)]
     used.update(named)
     preds: list[tuple[OpId, ...]] = []

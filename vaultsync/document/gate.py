@@ -22,7 +22,7 @@ here, and touches the same*. ``tests/document/test_plainly.py`` tries that.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import NamedTuple, Protocol, TypeAlias
 
@@ -116,8 +116,9 @@ def _touches_plainly(change: Change, table: Table, known: Known, past: Past) -> 
     longest = max(map(len, keys))
     if longest > MAX_KEY_CHARS or not all(keys):
         return None
-    if float in set(map(type, values)) and not all(isfinite(value) for value in values if type(value) is float):
-        return None
+    for value in values:
+        if type(value) is float and not isfinite(value):
+            return None
     start, actor = change.start_op, change.actor
     places: dict[OpId, Place] = {}
     touched: dict[tuple[str, str], frozenset[str]] = {}
@@ -149,30 +150,30 @@ def _touches_plainly(change: Change, table: Table, known: Known, past: Past) -> 
             names = before.union(keys[at:end])
             if len(names) != len(before) + count or (longest > MAX_FLAT_KEY_CHARS and not place.entry):
                 return None
-            if preds is not None and not _all_known(change, obj, keys[at:end], preds[at:end], known, past):
-                return None
             touched[place] = names
+            if preds is not None:
+                for key, overwritten in zip(keys[at:end], preds[at:end], strict=True):
+                    if overwritten and not _all_known(change, obj, key, overwritten, known, past):
+                        return None
         at = end
     return touched if actions.count(Action.SET) + makes == len(keys) else None
 
 
-def _all_known(
-    change: Change, obj: OpId, keys: list[str], preds: list[tuple[OpId, ...]], known: Known, past: Past
-) -> bool:
-    """Whether these keys of one map overwrite nothing but known values of theirs, in order."""
+def _all_known(change: Change, obj: OpId, key: str, preds: Sequence[OpId], known: Known, past: Past) -> bool:
+    """Whether these are, in order, known values of that key, and the change made neither them nor their map."""
     start, own = change.start_op, change.actor
-    for key, overwritten in zip(keys, preds, strict=True):
-        last: OpId | None = None
-        for pred in overwritten:
-            if (
-                (pred[1] == own and pred[0] >= start)
-                or (obj[1] == own and obj[0] >= start)
-                or (last is not None and pred <= last)
-                or not past.covers(pred)
-                or not known.is_value(obj, key, pred)
-            ):
-                return False
-            last = pred
+    if obj[1] == own and obj[0] >= start:
+        return False
+    last: OpId | None = None
+    for pred in preds:
+        if (
+            (pred[1] == own and pred[0] >= start)
+            or (last is not None and pred <= last)
+            or not past.covers(pred)
+            or not known.is_value(obj, key, pred)
+        ):
+            return False
+        last = pred
     return True
 
 

@@ -59,7 +59,12 @@ class GraphPast:
     def covers(self, op: OpId) -> bool:
         """Whether a change in this past holds this operation."""
         found = self._graph.locate(op)
-        return found is not None and found[1] <= self._limit(found[0])
+        if found is None:
+            return False
+        chain, seq = found
+        if chain == self._own:
+            return seq <= self._seq
+        return chain < len(self._base) and seq <= self._base[chain]
 
     def limits(self) -> array[int]:
         """The clock: the last seq of every chain, by chain number."""
