@@ -12,29 +12,33 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from enum import Enum
-from typing import Any, Final, TypeAlias
+from typing import Any, ClassVar, Final, TypeAlias
 
 __all__ = ["Kept", "Picture", "Pictures"]
 
 
-class Picture(Enum):
-    """Which there are, each with the tables that it shows."""
+class Picture:
+    """One that there is, with the tables that it shows."""
 
-    STATE = ("state",)
+    __slots__ = ("tables",)
+
+    STATE: ClassVar[Picture]
     """Every sealed value by its name."""
-    TIPS = ("actors",)
+    TIPS: ClassVar[Picture]
     """`Tip` by actor: every own incarnation."""
-    OUTBOX = ("outbox", "remotes")
+    OUTBOX: ClassVar[Picture]
     """By remote, by name of an envelope that it lacks: (kind, bytes); oldest first."""
-    LAST = ("envelopes",)
+    LAST: ClassVar[Picture]
     """By chain and kind the last envelope's (seq, env_id), ``None`` without any; of those that somebody asked for."""
 
-    @property
-    def tables(self) -> tuple[str, ...]:
-        tables: tuple[str, ...] = self.value
-        return tables
+    def __init__(self, *tables: str) -> None:
+        self.tables = tables
 
+
+Picture.STATE = Picture("state")
+Picture.TIPS = Picture("actors")
+Picture.OUTBOX = Picture("outbox", "remotes")
+Picture.LAST = Picture("envelopes")
 
 _LARGEST: Final = 2_000
 """Rows that are copied for a write: what is larger is read again when somebody asks."""
@@ -86,4 +90,4 @@ class Pictures:
         }
 
     def _statements(self, picture: Picture) -> int:
-        return sum(self._written[table] for table in picture.tables)
+        return sum(map(self._written.__getitem__, picture.tables))

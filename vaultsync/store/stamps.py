@@ -87,13 +87,12 @@ class Stamps:
             return self._now(tables)
 
     def _now(self, tables: tuple[str, ...]) -> Stamp:
-        return (self._elsewhere, *(self._written[table] for table in tables))
+        return (self._elsewhere, *map(self._written.__getitem__, tables))
 
     def kept(self, what: object, stamp: Stamp) -> tuple[Any] | None:
         """What was kept, if it still counts."""
-        with self._lock:
-            kept = self._kept.get(what)
-            return (kept[1],) if kept is not None and kept[0] == stamp else None
+        kept = self._kept.get(what)
+        return (kept[1],) if kept is not None and kept[0] == stamp else None
 
     def keep(self, what: object, stamp: Stamp, value: Any) -> None:
         with self._lock:

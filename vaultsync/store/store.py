@@ -54,6 +54,12 @@ __all__ = ["Store"]
 T = TypeVar("T")
 
 
+class _Looked(local):
+    """Of each thread, whether it is inside `Store.still`."""
+
+    still = False
+
+
 class Store:
     """An open vault file. Make one by `create` or `open`; a context manager closes it."""
 
@@ -73,7 +79,7 @@ class Store:
         self._stamps = Stamps()
         self._news = False  # seen by a look, and not told by `changed_elsewhere` yet
         self._watches: WeakSet[Commits] = WeakSet()
-        self._looked = local()
+        self._looked = _Looked()
         self.changed_elsewhere()
 
     # ---- opening and closing
@@ -319,7 +325,7 @@ class Store:
 
     def _stamp(self, tables: tuple[str, ...]) -> Stamp | None:
         """What changes when one of the tables does; ``None`` inside a transaction, whose picture is its own."""
-        if self._writing is None and self._reading is None and self._left_alone:
+        if self._writing is None and self._reading is None and self._left_alone():
             return self._stamps.of(tables)
         if self._writing is not None and self._mine() is not None:
             return None
@@ -329,7 +335,7 @@ class Store:
             database = self._usable()
             if self._reading is not None:
                 return None
-            if not self._left_alone:
+            if not self._left_alone():
                 self._look(database)
             return self._stamps.of(tables)
         except DamagedStore:
@@ -337,10 +343,9 @@ class Store:
         finally:
             self._read_lock.release()
 
-    @property
     def _left_alone(self) -> bool:
         """Whether the calling thread looked a moment ago, and that is enough for it."""
-        return getattr(self._looked, "still", False) and self._stamps.certain and self._reader is not None
+        return self._looked.still and self._stamps.certain and self._reader is not None
 
     @contextmanager
     def still(self) -> Iterator[None]:
@@ -348,7 +353,7 @@ class Store:
         on, `recall`, `state` and `states` may tell this thread only after the block. What this process commits is
         told at once, and a transaction sees everything. For who asks many questions in a row and comes again."""
         self._stamp(())
-        before, self._looked.still = getattr(self._looked, "still", False), True
+        before, self._looked.still = self._looked.still, True
         try:
             yield
         finally:

@@ -84,7 +84,7 @@ class Ledger:
         self._made: tuple[int, dict[str, Raw]] | None = None  # entries at hand, as of a position
         self._touches = Touches(everything=True)
         self._elsewhere = Touches()
-        self._parsed: dict[str, dict[str, tuple[bytes, Any]]] = {}
+        self._parsed: dict[str, tuple[Mapping[str, bytes], dict[str, tuple[bytes, Any]]]] = {}
         self._noted: dict[str, tuple[bytes, bytes | None]] = {}
         self._unsent = Unsent()
         self._slots = _keyed(store.keyed_slots())
@@ -511,17 +511,18 @@ class Ledger:
         """What `states` finds, parsed (name without the prefix, value): once for as long as it is sealed as it was.
         ``prefix`` stands for one way of parsing; nobody may change what comes back. As inside a transaction the store
         is read, values of others are never older than what that shows."""
-        before: dict[str, tuple[bytes, Any]] = self._parsed.get(prefix, {})
-        found: dict[str, tuple[bytes, Any]] = {}
         sealed = self.store.states()
+        of, before = self._parsed.get(prefix, (None, {}))
+        if of is sealed:
+            return [value for _, value in before.values()]
+        found: dict[str, tuple[bytes, Any]] = {}
         for name in sorted(name for name in sealed if name.startswith(prefix)):
             kept = before.get(name)
             if kept is None or kept[0] != sealed[name]:
                 value = self.unseal_state(name, sealed[name]) or b""
                 kept = (sealed[name], parse(name.removeprefix(prefix), value))
             found[name] = kept
-        if found or before:
-            self._parsed[prefix] = found
+        self._parsed[prefix] = sealed, found
         return [value for _, value in found.values()]
 
     def unseal_state(self, name: str, sealed: bytes | None) -> bytes | None:
