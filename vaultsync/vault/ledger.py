@@ -493,13 +493,20 @@ class Ledger:
     def noted(self, name: str) -> bytes | None:
         """The same, unsealed once for as long as it is sealed as it was: for what passes look at again and again, and
         holds no secret."""
-        sealed = self.store.state(name)
+        return self.unsealed(name, self.store.state(name))
+
+    def unsealed(self, name: str, sealed: bytes | None) -> bytes | None:
+        """The same of what was just read."""
         if sealed is None:
             return None
         kept = self._noted.get(name)
         if kept is None or kept[0] != sealed:
             kept = self._noted[name] = (sealed, self.unseal_state(name, sealed))
         return kept[1]
+
+    def know(self, name: str, sealed: bytes, value: bytes) -> None:
+        """What such a value says that is about to be stored; if it is not, another one is found in its place."""
+        self._noted[name] = (sealed, value)
 
     def states(self, prefix: str) -> dict[str, bytes]:
         """Every stored value whose name begins with ``prefix``."""

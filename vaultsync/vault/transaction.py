@@ -34,6 +34,10 @@ class Keeper(Protocol):
 
     def unseal_state(self, name: str, sealed: bytes | None) -> bytes | None: ...
 
+    def unsealed(self, name: str, sealed: bytes | None) -> bytes | None: ...
+
+    def know(self, name: str, sealed: bytes, value: bytes) -> None: ...
+
     def adopt(self, engine: Engine) -> None: ...
 
     def fold(self, writing: Writing, engine: Engine) -> bool: ...
@@ -52,6 +56,17 @@ class Notes:
 
     def state(self, name: str) -> bytes | None:
         return self._ledger.unseal_state(name, self.store.state(name))
+
+    def noted(self, name: str) -> bytes | None:
+        """The same of what is looked at again and again and holds no secret: see `Ledger.noted`."""
+        return self._ledger.unsealed(name, self.store.state(name))
+
+    def note(self, name: str, value: bytes) -> None:
+        """Store such a value, unless that is what is stored."""
+        if self.noted(name) != value:
+            sealed = self._ledger.key.seal(STATE, name, value)
+            self.store.set_state(name, sealed)
+            self._ledger.know(name, sealed, value)
 
 
 class Transaction(Notes):

@@ -110,13 +110,13 @@ def remember_tip(transaction: Transaction, chain: bytes, tip: Tip) -> None:
     The one before stays beside it as long as the document does not show that this one follows it: chains fork.
     """
     name, engine = TIP + chain.hex(), transaction.engine
-    stored = transaction.state(name)
+    stored = transaction.noted(name)
     if stored is not None:
         before = Tip(*_TIP.unpack(stored))
         follows = engine.has(tip.hash) and engine.change_at(chain, before.seq) == before.hash
         if before.hash != tip.hash and not (follows and before.seq <= tip.seq):
             transaction.set_state(f"{name}/{before.hash.hex()}", stored)
-    transaction.set_state(name, _TIP.pack(*tip))
+    transaction.note(name, _TIP.pack(*tip))
 
 
 def remember_parcel(transaction: Transaction, parcel: Parcel) -> None:

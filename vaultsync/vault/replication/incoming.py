@@ -234,14 +234,14 @@ class Incoming:
 
     def _check_sealed(self, transaction: Transaction, chain: bytes, parcels: list[Parcel]) -> None:
         """Raises `StaleEpoch`: neither the key nor what its writer knows of the devices goes back within a chain."""
-        stored = transaction.state(SEALED + chain.hex())
+        stored = transaction.noted(SEALED + chain.hex())
         previous = None if stored is None else (stored[:8], stored[8:])
         for parcel in parcels:
             epoch, head = parcel.sealed
             check_epoch(self._identity.roster, epoch=epoch, roster_head=head, previous=previous)
             previous = parcel.sealed
         if previous is not None:
-            transaction.set_state(SEALED + chain.hex(), b"".join(previous))
+            transaction.note(SEALED + chain.hex(), b"".join(previous))
 
     def _others(self, writing: Writing) -> list[str]:
         """The vault's other remotes: what is applied from this one, they may lack."""

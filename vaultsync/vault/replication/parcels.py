@@ -201,7 +201,7 @@ def _pack_chain(
             )
             transaction.store.packed_up_to(chain, change_seq)
             packed.append(Packed(name, made.env_id, made.data, chain, change_seq))
-        transaction.set_state(STATED + chain.hex(), _stating(frontier))
+        transaction.note(STATED + chain.hex(), _stating(frontier))
     ledger.packed()
     return packed
 
@@ -281,4 +281,5 @@ def _stated(data: bytes | None) -> dict[bytes, tuple[int, bytes]]:
 
 
 def _stating(frontier: dict[bytes, tuple[int, bytes]]) -> bytes:
-    return json.dumps({chain.hex(): (seq, env_id.hex()) for chain, (seq, env_id) in frontier.items()}).encode()
+    rows = {chain.hex(): (seq, env_id.hex()) for chain, (seq, env_id) in sorted(frontier.items())}
+    return json.dumps(rows).encode()
