@@ -194,6 +194,11 @@ class Engine:
         with self._use():
             return hash in self._graph
 
+    def lacks(self, hashes: Iterable[bytes]) -> set[bytes]:
+        """Those of these changes that are not part of the document."""
+        with self._use():
+            return {hash for hash in hashes if hash not in self._graph}
+
     def last_seq(self, actor: bytes) -> int:
         """How many changes of that actor are part of the document."""
         with self._use():
@@ -414,8 +419,16 @@ class Engine:
         with self._use():
             if not entry:
                 return self._row(SECTION_OBJECTS[section])
-            obj = self.winner(SECTION_OBJECTS[section], entry)
-            return None if obj is None else self._row(obj)
+            return self._entry(entry, section)
+
+    def read_entries(self, entries: Iterable[str]) -> dict[str, dict[str, Scalar] | None]:
+        """The same of many entries."""
+        with self._use():
+            return {entry: self._entry(entry) for entry in entries}
+
+    def _entry(self, entry: str, section: str = ENTRIES) -> dict[str, Scalar] | None:
+        obj = self.winner(SECTION_OBJECTS[section], entry)
+        return None if obj is None else self._row(obj)
 
     def entry_ids(self) -> list[str]:
         """The ids of all entries, ascending."""

@@ -95,8 +95,8 @@ class Rows:
 
     @property
     def _tally(self) -> Tally:
-        self._usable()
-        if self._tally_row is None:
+        if self._tally_row is None or not self._open:
+            self._usable()
             doing = "reading the vault's record of itself"
             row = self._row(doing, _READ_TALLY)
             if row is None or tally_checksum(row[:-1]) != row[-1]:

@@ -146,18 +146,12 @@ class Store:
             raise StoreFailed(f"{self.path.name} was opened before this process was forked: open it again")
         return self._reader
 
-    @contextmanager
-    def _locked_reader(self) -> Iterator[Database]:
-        with self._locked(self._read_lock):
-            yield self._usable()
-
-    @contextmanager
-    def _locked_writer(self) -> Iterator[Database]:
-        with self._locked(self._write_lock):
-            self._usable()
-            if self._writer is None:
-                self._writer = open_vault(self.path, self._connect)
-            yield self._writer
+    def _open_writer(self) -> Database:
+        """Under the lock of writers."""
+        self._usable()
+        if self._writer is None:
+            self._writer = open_vault(self.path, self._connect)
+        return self._writer
 
     @contextmanager
     def _locked(self, lock: RLock) -> Iterator[None]:
@@ -189,7 +183,8 @@ class Store:
         if mine is not None:
             yield mine
             return
-        with self._locked_reader() as database:
+        with self._locked(self._read_lock):
+            database = self._usable()
             if self._reading is not None:
                 yield self._reading
                 return
@@ -226,7 +221,8 @@ class Store:
         """
         if self._mine() is not None:
             raise RuntimeError("a write transaction is open in this thread already")
-        with self._locked_writer() as database:
+        with self._locked(self._write_lock):
+            database = self._open_writer()
             writing = Writing(database, self._stamps.picture)
             try:
                 database.run("writing", "BEGIN IMMEDIATE")
@@ -294,8 +290,8 @@ class Store:
         if inside_write and not self._read_lock.acquire(blocking=False):
             return True
         try:
-            with self._locked_reader() as database:
-                self._look(database)
+            with self._locked(self._read_lock):
+                self._look(self._usable())
                 changed, self._news = self._news, False
                 return changed
         except DamagedStore:
@@ -462,8 +458,8 @@ class Store:
         """Work of the writing connection that is no transaction of ours."""
         if self._mine() is not None:
             raise RuntimeError(f"{doing} is not possible inside a write transaction")
-        with self._locked_writer() as database:
-            return work(database)
+        with self._locked(self._write_lock):
+            return work(self._open_writer())
 
     def check(self, *, full: bool = True, verify: Verify | None = None) -> Health:
         """Examine the whole file on a connection of its own; reports, never raises for damage. See `Health`.

@@ -393,18 +393,14 @@ class Ledger:
                 shelf.abandon(transaction.store)  # an import: it is made anew at once when somebody looks
                 return None
             state = State(transaction.store.position(), transaction.changes[-1].hash, engine.heads)
-            entries = {entry_id: self._now(transaction, entry_id) for entry_id in sorted(touches.entries)}
+            made = {entry_id: transaction.made[entry_id] for entry_id in touches.entries & transaction.made.keys()}
+            entries = dict(sorted({**engine.read_entries(touches.entries - made.keys()), **made}.items()))
             flat = {name: engine.read(name) or {} for name in FLAT_SECTIONS} if touches.flat else None
             shelf.record(transaction.store, state, entries, flat)
             return entries, flat
         except DamagedStore:
             shelf.spoil()
             return None
-
-    @staticmethod
-    def _now(transaction: Transaction, entry_id: str) -> Raw | None:
-        made = transaction.made.get(entry_id)
-        return transaction.engine.read(ENTRIES, entry_id) if made is None else made
 
     @contextmanager
     def noting(self) -> Iterator[Notes]:

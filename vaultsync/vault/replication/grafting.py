@@ -73,8 +73,7 @@ class Grafts:
 
     def unknown(self, hashes: Iterable[bytes]) -> set[bytes]:
         """Those that `knows` says no of."""
-        engine = self._ledger.engine
-        return {hash for hash in hashes if not (engine.has(hash) or hash in self._signed or hash in self._versions)}
+        return self._ledger.engine.lacks(hashes) - self._signed.keys() - self._versions
 
     def forked(self, chain: bytes) -> bool:
         """Whether a chain is known here to have several branches."""
@@ -115,7 +114,8 @@ class Grafts:
         """
         engine = transaction.engine
         self._published(transaction, chain, changes)
-        fresh = [change for change in changes if not engine.has(change.hash) and change.hash not in self._signed]
+        lacking = engine.lacks(change.hash for change in changes) - self._signed.keys()
+        fresh = [change for change in changes if change.hash in lacking]
         if self._plain(engine, fresh):
             transaction.apply(changes if not self._signed else fresh, actor=chain)
         else:

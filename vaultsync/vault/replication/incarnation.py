@@ -137,8 +137,8 @@ class Lair:
 
 
 # ---- the mark beside the file -------------------------------------------------------------------------------------
-def _mark_path(ledger: Ledger) -> Path:
-    return ledger.store.path.with_name(ledger.store.path.name + MARK_SUFFIX)
+def _mark_path(ledger: Ledger) -> str:
+    return os.fspath(ledger.store.path) + MARK_SUFFIX
 
 
 def write_mark(ledger: Ledger, chain: bytes, packed: int) -> None:
@@ -157,7 +157,7 @@ def write_mark(ledger: Ledger, chain: bytes, packed: int) -> None:
 
 def _read_mark(ledger: Ledger) -> tuple[bytes, int] | None:
     try:
-        data = _mark_path(ledger).read_bytes()
+        data = Path(_mark_path(ledger)).read_bytes()
         chain, packed = json.loads(ledger.key.open(_MARK, "", data))
     except (OSError, BadSeal):
         return None  # none, cut off, or of another file that was here
