@@ -47,6 +47,7 @@ from vaultsync.vault.environment import Environment
 from vaultsync.vault.health import examine
 from vaultsync.vault.identity import ACCOUNT, IDENTITY, ROSTER, Identity
 from vaultsync.vault.ledger import STATE, Ledger
+from vaultsync.vault.loading import own_changes
 from vaultsync.vault.replication.exchange import Exchange
 from vaultsync.vault.replication.syncsettings import REMOTE
 
@@ -238,7 +239,7 @@ def _record_anew(ledger: Ledger, found: Salvaged) -> tuple[int, list[str]]:
     changes = []
     for row in sorted((row for row in found.journal if row.origin is Origin.OWN), key=lambda row: row.position):
         with contextlib.suppress(DamagedStore, MalformedChange):
-            changes += [own.change for own in ledger.own_changes(row)]
+            changes += [own.change for own in own_changes(ledger.key, row)]
     engine = ledger.engine
     new = [change for change in changes if not engine.has(change.hash)]
     gone = sum(max(0, tip.seq - engine.last_seq(tip.actor)) for tip in found.actors) - len(new)

@@ -16,7 +16,7 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple, TypeVar
+from typing import Any
 
 from vaultsync import limits
 from vaultsync.crypto.rows import LocalKey
@@ -35,26 +35,18 @@ from vaultsync.errors import (
     VaultClosed,
 )
 from vaultsync.schema.cells import Raw
-from vaultsync.store import JournalRow, Reading, Slot, Store, Writing
+from vaultsync.store import Reading, Slot, Store, Writing
 from vaultsync.vault import folding
 from vaultsync.vault.environment import Environment
-from vaultsync.vault.recording import OwnChange, Recorded, recorded
+from vaultsync.vault.loading import own_changes, recorded_chunks, stored_document
+from vaultsync.vault.recording import OwnChange
 from vaultsync.vault.shelf import LEAST_LOG, Base, Shelf, State
 from vaultsync.vault.touches import Touches
 from vaultsync.vault.transaction import INCARNATION, JOURNAL, STATE, Notes, Transaction
 from vaultsync.vault.unsent import Unsent
+from vaultsync.vault.values import Values
 
 __all__ = ["INCARNATION", "JOURNAL", "STATE", "Ledger", "Notes", "Touches", "Transaction"]
-
-T = TypeVar("T")
-
-
-class _Stored(NamedTuple):
-    """What a document is loaded from."""
-
-    snapshot: bytes | None
-    chunks: list[bytes]
-    position: int
 
 
 KEYRING = "keyring"
@@ -65,10 +57,11 @@ def _keyed(slots: Iterable[Slot]) -> list[bytes]:
     return [slot.data for slot in slots if slot.kind != KEYRING]
 
 
-class Ledger:
+class Ledger(Values):
     """See the module. Thread-safe: one reentrant lock, held for the length of one call or one transaction."""
 
     def __init__(self, store: Store, key: LocalKey, actor: bytes, environment: Environment) -> None:
+        super().__init__()
         self.store = store
         self.key = key
         self.actor = actor
@@ -84,8 +77,6 @@ class Ledger:
         self._made: tuple[int, dict[str, Raw]] | None = None  # entries at hand, as of a position
         self._touches = Touches(everything=True)
         self._elsewhere = Touches()
-        self._parsed: dict[str, tuple[Mapping[str, bytes], dict[str, tuple[bytes, Any]]]] = {}
-        self._noted: dict[str, tuple[bytes, bytes | None]] = {}
         self._unsent = Unsent()
         self._slots = _keyed(store.keyed_slots())
         self._stale = False
@@ -138,8 +129,8 @@ class Ledger:
             if self.store.closed:
                 raise VaultClosed(f"{self.store.path.name} was closed: open the vault again")
             with self.store.read() as reading:
-                stored = self._stored_document(reading)
-            engine = self._loaded(stored)  # under no lock that a reader waits for
+                stored = stored_document(self.key, reading)
+            engine = stored.loaded()  # under no lock that a reader waits for
             with self.lock:
                 if self._has_document() or self.store.closed:
                     engine.close()
@@ -149,29 +140,8 @@ class Ledger:
 
     def _load(self, reading: Reading) -> None:
         """Take the document from the snapshot and the journal after it. Raises `DamagedStore`."""
-        stored = self._stored_document(reading)
-        self._install(self._loaded(stored), stored.position, reading)
-
-    def _stored_document(self, reading: Reading) -> _Stored:
-        snapshot, start = self._read_snapshot(reading)
-        try:
-            return _Stored(snapshot, self._chunks(reading, start), reading.position())
-        except BadSeal:
-            raise self._unreadable(snapshot) from None
-
-    def _loaded(self, stored: _Stored) -> Engine:
-        try:
-            return Engine.load(stored.snapshot, stored.chunks)
-        except EngineFailure:
-            raise self._unreadable(stored.snapshot) from None
-
-    def _unreadable(self, snapshot: bytes | None) -> DamagedStore:
-        return DamagedStore(
-            "the recorded changes of this vault cannot be read as they were written: restore the file from a "
-            "backup, or join the vault again from the remote, which holds everything that was synced",
-            lost=("changes made since the last snapshot",),
-            whole=("the snapshot",) if snapshot else (),
-        )
+        stored = stored_document(self.key, reading)
+        self._install(stored.loaded(), stored.position, reading)
 
     def _install(self, engine: Engine, position: int, reading: Reading) -> None:
         """From here on this is the document. What others recorded since it was read is applied."""
@@ -187,43 +157,6 @@ class Ledger:
             self.shelf.spoil()  # it says what this document does not
             self._touches.everything = True
 
-    def _read_snapshot(self, reading: Reading) -> tuple[bytes | None, int]:
-        """(document, position in the journal after which to go on)."""
-        held = reading.snapshot()
-        if held is None:
-            return None, 0
-        try:
-            return folding.opened(self.key, held), held.position
-        except BadSeal:
-            raise DamagedStore(
-                "the snapshot in this vault file does not open under the vault's key",
-                lost=(f"everything up to change {held.position}, unless the remote holds it",),
-                whole=("changes recorded after the snapshot",),
-            ) from None
-
-    def _chunks(self, reading: Reading, after: int) -> list[bytes]:
-        """The changes above a position. Raises `BadSeal`."""
-        return [chunk for row in reading.journal(after=after) for chunk, _ in self._recorded(row)]
-
-    def _recorded(self, row: JournalRow) -> list[Recorded]:
-        found = recorded(self.key.open(JOURNAL, row.hash, row.sealed))
-        if len(found) != row.holds:
-            raise BadSeal("a row of the journal holds more or less than it says")
-        return found
-
-    def own_changes(self, row: JournalRow, looks: Looks | None = None) -> list[OwnChange]:
-        """What a row of this device's own holds, opened; ``looks``: what is kept from one to the next. Raises
-        `DamagedStore`."""
-        try:
-            return [OwnChange(decode_own(chunk, looks), group) for chunk, group in self._recorded(row)]
-        except BadSeal:
-            first = row.seq - row.holds + 1
-            raise DamagedStore(
-                "a change of this device that was not sent yet cannot be read",
-                lost=(f"changes {first} to {row.seq} of this device",),
-                whole=("everything that was synced",),
-            ) from None
-
     def unpacked(self, actor: bytes) -> list[OwnChange]:
         """Own changes of one incarnation that are in no envelope yet, in their order. Raises `DamagedStore`."""
         looks: Looks = {}
@@ -232,7 +165,7 @@ class Ledger:
             return [OwnChange(decode_own(chunk, looks), group) for chunk, group in at_hand]
         with self.store.read() as reading:
             tip = reading.own_tip(actor)
-            found = [own for row in reading.unpacked(actor) for own in self.own_changes(row, looks)]
+            found = [own for row in reading.unpacked(actor) for own in own_changes(self.key, row, looks)]
         return [own for own in found if tip is None or own.change.seq > tip.packed]  # the first may be in one
 
     def packed(self) -> None:
@@ -438,7 +371,7 @@ class Ledger:
             self._load(reading)  # not in memory, or the rows between were folded into a snapshot
         elif last != self._position:
             try:
-                chunks = self._chunks(reading, self._position)
+                chunks = recorded_chunks(self.key, reading, self._position)
             except BadSeal:
                 self._load(reading)  # says what is damaged
                 return
@@ -480,63 +413,6 @@ class Ledger:
                 self.store.scrub()
                 self.store.trim()
                 self.store.scrub()
-
-    # ---- sealed state -----------------------------------------------------------------------------------------
-    def state(self, name: str) -> bytes | None:
-        """A value that was stored under a name."""
-        return self.unseal_state(name, self.store.state(name))
-
-    def noted(self, name: str) -> bytes | None:
-        """The same, unsealed once for as long as it is sealed as it was: for what passes look at again and again, and
-        holds no secret."""
-        return self.unsealed(name, self.store.state(name))
-
-    def unsealed(self, name: str, sealed: bytes | None) -> bytes | None:
-        """The same of what was just read."""
-        if sealed is None:
-            return None
-        kept = self._noted.get(name)
-        if kept is None or kept[0] != sealed:
-            kept = self._noted[name] = (sealed, self.unseal_state(name, sealed))
-        return kept[1]
-
-    def know(self, name: str, sealed: bytes, value: bytes) -> None:
-        """What such a value says that is about to be stored; if it is not, another one is found in its place."""
-        self._noted[name] = (sealed, value)
-
-    def states(self, prefix: str) -> dict[str, bytes]:
-        """Every stored value whose name begins with ``prefix``."""
-        sealed = sorted((name, value) for name, value in self.store.states().items() if name.startswith(prefix))
-        values = {name: self.unseal_state(name, value) for name, value in sealed}
-        return {name: value for name, value in values.items() if value is not None}
-
-    def parsed(self, prefix: str, parse: Callable[[str, bytes], T]) -> list[T]:
-        """What `states` finds, parsed (name without the prefix, value): once for as long as it is sealed as it was.
-        ``prefix`` stands for one way of parsing; nobody may change what comes back. As inside a transaction the store
-        is read, values of others are never older than what that shows."""
-        sealed = self.store.states()
-        of, before = self._parsed.get(prefix, (None, {}))
-        if of is sealed:
-            return [value for _, value in before.values()]
-        found: dict[str, tuple[bytes, Any]] = {}
-        for name in sorted(name for name in sealed if name.startswith(prefix)):
-            kept = before.get(name)
-            if kept is None or kept[0] != sealed[name]:
-                value = self.unseal_state(name, sealed[name]) or b""
-                kept = (sealed[name], parse(name.removeprefix(prefix), value))
-            found[name] = kept
-        self._parsed[prefix] = sealed, found
-        return [value for _, value in found.values()]
-
-    def unseal_state(self, name: str, sealed: bytes | None) -> bytes | None:
-        try:
-            return None if sealed is None else self.key.open(STATE, name, sealed)
-        except BadSeal:
-            with self.store.read() as reading:
-                self._check_key(reading)
-            raise DamagedStore(
-                f"the vault file is damaged: its setting {name!r} cannot be read", lost=(name,), whole=("the entries",)
-            ) from None
 
     # ---- snapshots --------------------------------------------------------------------------------------------
     def shelve(self, base: Base, state: State) -> bytes | None:
