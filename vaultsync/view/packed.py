@@ -14,6 +14,10 @@ import msgpack
 __all__ = ["MalformedPage", "array_of", "bytes_of", "deflate", "inflate", "pack", "uncollected", "unpack"]
 
 
+SMALL_BUFFER: Final = 4_096
+"""Bytes that packing begins with: the library's quarter of a megabyte is mapped and cleared anew for each record."""
+
+
 class MalformedPage(Exception):
     """What was kept does not have the shape that it was written in. Internal: the owner makes it again."""
 
@@ -37,7 +41,8 @@ def array_of(code: str, data: bytes) -> array[int]:
 
 def pack(value: object) -> bytes:
     """Plain data as bytes. Text as Python holds it: also what no UTF-8 can say comes back as it was."""
-    return bytes(msgpack.packb(value, use_bin_type=True, unicode_errors="surrogatepass"))
+    packed = msgpack.packb(value, use_bin_type=True, unicode_errors="surrogatepass", buf_size=SMALL_BUFFER)
+    return bytes(packed)
 
 
 def unpack(data: bytes) -> Any:
