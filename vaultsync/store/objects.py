@@ -295,8 +295,14 @@ class ObjectsWriting(ObjectsReading, Changes):
             if there != Envelope(name, chain, seq, env_id, kind, own, data):
                 raise AlreadyStored(f"{name} is stored with other contents")
             return
-        if own and self._row(
-            doing, "SELECT 1 FROM envelopes WHERE kind = ? AND chain = ? AND seq = ? AND own = 1", kind, chain, seq
+        last = (self._seen(Picture.LAST) or {}).get((chain, kind))
+        beyond = last is not None and last[0] < seq
+        if (
+            own
+            and not beyond
+            and self._row(
+                doing, "SELECT 1 FROM envelopes WHERE kind = ? AND chain = ? AND seq = ? AND own = 1", kind, chain, seq
+            )
         ):
             raise AlreadyStored(f"number {seq} of the own chain {chain.hex()} is used already")
         self._insert(
@@ -306,10 +312,9 @@ class ObjectsWriting(ObjectsReading, Changes):
             *(name, chain, seq, env_id, kind, int(own)),
             *(checksum("envelopes", name, chain, seq, env_id, kind, int(own), data), data),
         )
-        if (last := self._changed(Picture.LAST)) is not None and (chain, kind) in last:
-            before = last[chain, kind]
-            if before is None or before[0] <= seq:
-                last[chain, kind] = (seq, env_id)
+        shown = self._changed(Picture.LAST)
+        if shown is not None and (chain, kind) in shown and (last is None or last[0] <= seq):
+            shown[chain, kind] = (seq, env_id)
         if own:
             self._owe(name, kind, len(data))
 
