@@ -152,6 +152,24 @@ def test_a_file_put_back_is_told_by_the_mark_beside_it(world: World) -> None:
     }
 
 
+@pytest.mark.parametrize("kept", [0, 1, 40, -1])
+def test_a_mark_that_was_cut_off_is_none(world: World, kept: int) -> None:
+    """It is written over where it lies: a crash may leave part of it, or of the one before behind it."""
+    laptop = world.found()
+    laptop.vault.add("thing", title="sent")
+    laptop.vault.sync()
+    chain = laptop.chain
+    laptop.close()
+    mark = laptop.path.with_name(laptop.path.name + "-mark")
+    data = mark.read_bytes()
+    mark.write_bytes(data[:kept] if kept >= 0 else data + data[-5:])
+    laptop.open()
+    laptop.vault.add("thing", title="after")
+    assert laptop.chain == chain, "it says nothing, and so nothing against this file"
+    laptop.vault.sync()
+    assert len(mark.read_bytes()) == len(data), "nothing of what was there stays behind it"
+
+
 # ---- restored backups ------------------------------------------------------------------------------------------------
 def scenario(world: World, laptop: Installed, phone: Installed) -> Iterator[tuple[str, bool]]:
     """Steps on a laptop; each says what it wrote and whether that was sent."""

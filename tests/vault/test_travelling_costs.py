@@ -13,7 +13,7 @@ from benchmarks import workload
 from benchmarks.costs import counting
 from benchmarks.peers.vaultsync_peer import PEER
 
-EDIT, SENT, RECEIVED, IDLE = 13, 23, 17, 2
+EDIT, SENT, RECEIVED, IDLE = 13, 21, 16, 2
 """At most so many statements: a durable edit, a pass that sends one, one that receives one, one without news."""
 
 
