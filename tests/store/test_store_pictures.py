@@ -129,3 +129,23 @@ def test_what_is_known_is_what_is_stored(transactions: list[tuple[str, list[tupl
                 if asked:
                     with Store.open(path) as fresh:
                         assert shown(store) == shown(fresh)
+
+
+def test_what_is_on_its_way_is_known_however_much_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "a.vault"
+    Store.create(path, header=b"h", slots=[b"slot"]).close()
+    with Store.open(path) as store:
+        with store.write() as writing:
+            writing.add_remote("one")
+        assert store.outbox("one") == {}
+        names = [f"{number:06d}" for number in range(300)]
+        for seq, name in enumerate(names, 1):
+            with store.write() as writing:
+                writing.put_envelope(name, CHAINS[0], seq, seq.to_bytes(32, "big"), KIND, b"data", True)
+            if seq in (1, 256, 257, 300):
+                assert list(store.outbox("one")) == names[:seq]
+        for sent, name in enumerate(names, 1):
+            with store.write() as writing:
+                writing.mark_delivered("one", name)
+            if sent in (1, 43, 44, 45, 300):
+                assert list(store.outbox("one")) == names[sent:]

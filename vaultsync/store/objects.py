@@ -6,8 +6,8 @@ for work therefore costs what is pending, not what was ever sent.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
 
 from vaultsync.errors import AlreadyStored, DamagedStore
 from vaultsync.store.base import Changes, Rows
@@ -19,6 +19,7 @@ __all__ = ["ObjectsReading", "ObjectsWriting", "as_slot"]
 
 _ENVELOPES = "reading what was sent and received"
 _STATE = "reading the vault's settings"
+_FEW: Final = 256
 _SLOTS = "reading how the vault is locked"
 _ENVELOPE = "SELECT name, chain, seq, env_id, kind, own, data, crc FROM envelopes"
 
@@ -31,6 +32,11 @@ def as_slot(slot: Slot | bytes) -> Slot:
 def _above(prefix: str) -> str:
     """The smallest string above every string with this prefix, in SQLite's byte order of UTF-8."""
     return prefix + "\U0010ffff"
+
+
+def _few(outbox: Mapping[str, Mapping[str, object]]) -> bool:
+    """Whether so little is on its way that copying it with every envelope that is sent costs nothing."""
+    return sum(map(len, outbox.values())) <= _FEW
 
 
 class ObjectsReading(Rows):
@@ -329,7 +335,7 @@ class ObjectsWriting(ObjectsReading, Changes):
             name,
         )
         self._count("outbox", self._tally.remotes)
-        if seen is not None and (shown := self._changed(Picture.OUTBOX)) is not None:
+        if seen is not None and _few(seen) and (shown := self._changed(Picture.OUTBOX)) is not None:
             for remote, lacks in seen.items():
                 shown[remote] = {**lacks, name: (kind, size)}
 
@@ -384,7 +390,7 @@ class ObjectsWriting(ObjectsReading, Changes):
             "AND envelope = (SELECT id FROM envelopes WHERE name = ?)",
             *(remote, name),
         )
-        if (shown := self._changed(Picture.OUTBOX)) is not None:
+        if seen is not None and _few(seen) and (shown := self._changed(Picture.OUTBOX)) is not None:
             shown[remote] = {lacks: what for lacks, what in shown[remote].items() if lacks != name}
 
     def mark_undelivered(self, remote: str, name: str) -> None:

@@ -40,7 +40,7 @@ Picture.TIPS = Picture("actors")
 Picture.OUTBOX = Picture("outbox", "remotes")
 Picture.LAST = Picture("envelopes")
 
-_LARGEST: Final = 2_000
+_LARGEST: Final = 10_000
 """Rows that are copied for a write: what is larger is read again when somebody asks."""
 Kept: TypeAlias = Callable[[Picture, int], Mapping[Any, Any] | None]
 """The picture that holds when so many transactions changed the file, if there is one."""
