@@ -15,13 +15,13 @@ from vaultsync.schema.kind import Delta, Kind, add, remove
 from vaultsync.schema.kinds import FileRef, ItemsKind
 from vaultsync.schema.types import EntryType, Field, Schema
 
-__all__ = ["MARKER", "PLATFORMS", "invent_edit", "invent_schema", "outcome", "plain_types"]
+__all__ = ["KINDS", "MARKER", "PLATFORMS", "invent_edit", "invent_schema", "outcome", "plain_types"]
 
 MARKER: Final = "kanarienvogel"
 """What no file may hold in the clear."""
 PLATFORMS: Final = ("linux", "ios")
 
-_KINDS: Final[tuple[Kind, ...]] = (
+KINDS: Final[tuple[Kind, ...]] = (
     kinds.text,
     kinds.secret,
     kinds.note,
@@ -34,6 +34,7 @@ _KINDS: Final[tuple[Kind, ...]] = (
     kinds.items(kinds.secret),
     kinds.items(kinds.number),
 )
+"""What fields are invented of."""
 
 
 def invent_edit(rng: random.Random, kind: Kind, serial: int, current: Any) -> Any:
@@ -125,7 +126,7 @@ def plain_types(schema: Schema) -> list[str]:
 
 def invent_schema(rng: random.Random, *, versions: int = 4, platforms: tuple[str, ...] = PLATFORMS) -> Schema:
     """A whole timeline: types and fields that come and are retired, some on one platform only, some critical."""
-    pool = {f"f{n}": rng.choice(_KINDS) for n in range(7)}
+    pool = {f"f{n}": rng.choice(KINDS) for n in range(7)}
     types = []
     for number in range(rng.randint(2, 3)):
         since, until = (1, None) if number == 0 else _span(rng, 1, versions)

@@ -18,6 +18,7 @@ from vaultsync.schema import kinds
 from vaultsync.schema.cells import Scalar
 from vaultsync.schema.kinds import FileRef, Kind
 from vaultsync.schema.types import EntryType, Field, Schema
+from vaultsync.testing import invention
 
 __all__ = [
     "KINDS",
@@ -32,21 +33,7 @@ __all__ = [
     "values_of",
 ]
 
-KINDS: tuple[Kind, ...] = (
-    kinds.text,
-    kinds.secret,
-    kinds.note,
-    kinds.number,
-    kinds.flag,
-    kinds.instant,
-    kinds.tags,
-    kinds.file,
-    kinds.items(kinds.text),
-    kinds.items(kinds.secret),
-    kinds.items(kinds.number),
-    kinds.items(kinds.flag),
-    kinds.items(kinds.instant),
-)
+KINDS: tuple[Kind, ...] = (*invention.KINDS, kinds.items(kinds.flag), kinds.items(kinds.instant))
 """Every kind there is."""
 
 PLATFORMS: tuple[str, ...] = ("linux", "macos")

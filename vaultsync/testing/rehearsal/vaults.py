@@ -29,7 +29,7 @@ from vaultsync.testing.rehearsal.script import Script, Step
 from vaultsync.testing.rehearsal.stage import Stage
 from vaultsync.testing.rehearsal.truth import Act, Word
 from vaultsync.testing.rehearsal.values import show
-from vaultsync.testing.rehearsal.world import World
+from vaultsync.testing.rehearsal.world import World, writable
 from vaultsync.testing.remotes import MemoryRemote
 from vaultsync.testing.vaults import scratch_folder
 from vaultsync.vault.vault import Vault
@@ -147,11 +147,7 @@ class VaultWorld(World):
         if device.raw(step.entry) is None:
             return False
         before = device.alone(step.entry)
-        values = {
-            name: None if value is None else before._kind(name).check(value)
-            for name, value in step.values.items()
-            if name in before.writable
-        }
+        values = writable(before, step.values)
         if not values:
             return False
         listed = self._listed(before)

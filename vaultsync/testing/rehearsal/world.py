@@ -28,7 +28,7 @@ from vaultsync.view.edits import plan_add, plan_delete, plan_purge, plan_restore
 from vaultsync.view.entry import Entry
 from vaultsync.view.upkeep import plan_convert, repair
 
-__all__ = ["World"]
+__all__ = ["World", "writable"]
 
 _MOST_ROUNDS = 6
 
@@ -134,11 +134,7 @@ class World:
         if device.raw(step.entry) is None:
             return False
         before = device.entry(step.entry)
-        values = {
-            name: None if value is None else before._kind(name).check(value)
-            for name, value in step.values.items()
-            if name in before.writable
-        }
+        values = writable(before, step.values)
         if not values:
             return False
         self.story.append(f"{self.name(device)} sets {self._sentence(values, step.entry)}")
@@ -391,6 +387,15 @@ class World:
             if not any(repaired):
                 return rounds
         raise Found("unrest", "repairs", f"repairs do not come to rest: after {_MOST_ROUNDS} rounds there are more")
+
+
+def writable(entry: Entry, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the values that somebody wants to write those that this version lets him, as they will read."""
+    return {
+        name: None if value is None else entry._kind(name).check(value)
+        for name, value in wanted.items()
+        if name in entry.writable
+    }
 
 
 def _shown(who: str, entry: Entry) -> list[str]:
