@@ -62,6 +62,8 @@ class Replica:
     def write(self, edits: Sequence[Edit]) -> bytes:
         (change,) = self.engine.commit(self.actor, edits)
         self.last = self.wire[change.hash] = decode(change.chunk)
+        if self.resolution.waiting:
+            self.rebuild()  # a copy may have written the very same, and others have built on it
         return change.hash
 
     def pull(self, other: Replica, rng: random.Random | None = None) -> None:
@@ -77,7 +79,7 @@ class Replica:
 
 class World:
     """One history from a seed. ``told``: (entry, key) -> value, of keys that are written once. ``edits``: entry -> the
-    changes that edited it. ``seen``: entry -> for each deletion of it, the changes that its author knew."""
+    changes that edited it. ``seen``: entry -> for each deletion of it, the changes that its author saw."""
 
     def __init__(self, seed: int) -> None:
         self.rng = random.Random(seed)
@@ -149,7 +151,7 @@ class World:
         row = replica.engine.read(ENTRIES, entry) or {}
         vector = {key.removeprefix("$edited/"): value for key, value in row.items() if key.startswith("$edited/")}
         text = json.dumps(vector, sort_keys=True, separators=(",", ":"))
-        knows = set(replica.wire)
+        knows = replica.wire.keys() - replica.resolution.waiting.keys()  # what waits is not seen
         if row.get(f"$deleted/{replica.actor.hex()}") != text:  # else it was deleted just so before
             replica.write([Edit(ENTRIES, entry, f"$deleted/{replica.actor.hex()}", text)])
         self.seen.setdefault(entry, []).append(knows)

@@ -109,3 +109,32 @@ def test_nothing_forks_and_nothing_is_made_anew() -> None:
     found = resolve(world.replicas[0].wire.values(), Beginning())
     assert (found.moved, found.contested, found.waiting, found.refused) == (frozenset(), frozenset(), {}, {})
     assert founder.resolution.images == {}
+
+
+def test_a_deletion_that_saw_an_edit_as_somebody_knew_it_who_knew_less() -> None:
+    """Two chains forked. Who deletes knows of one fork: to him the edit was made anew for what it builds on, under the
+    name of its incarnation. It is renamed when the other fork is known; the deletion saw it all the same."""
+    kept, made, entry = two_clones()
+    writer = Replica("writer", actor_of("writer", 0), made.wire)  # builds on the branch that gives way
+    clone = Replica("writer", writer.actor, made.wire)
+    mine = f"$edited/{writer.actor.hex()}"
+    first = new_ulid(2, random.Random(1).randbytes)
+    for number in range(100):  # until the edit is on the branch that gives way
+        one, other = (Replica("writer", each.actor, each.wire) for each in (writer, clone))
+        seen = one.write([Edit(ENTRIES, first, "title", f"{number}"), Edit(ENTRIES, first, mine, 40)])
+        rival = other.write([Edit(ENTRIES, entry, "note", "n"), Edit(ENTRIES, entry, mine, 41)])
+        if rival < seen:
+            break
+    third = Replica("third", actor_of("third", 0), one.wire)
+    third.pull(kept)
+    row = third.engine.read(ENTRIES, first) or {}
+    assert third.resolution.images[seen].hash != seen
+    assert row[mine] == 40  # made anew, and not renamed
+    third.write([Edit(ENTRIES, first, f"$deleted/{third.actor.hex()}", json.dumps({writer.actor.hex(): 40}))])
+    assert trashed(third.engine.read(ENTRIES, first) or {})
+    third.pull(other)
+    assert mine not in (third.engine.read(ENTRIES, first) or {})  # renamed now
+    assert trashed(third.engine.read(ENTRIES, first) or {})
+    for other_ in (one, kept):
+        other_.pull(third)
+        assert other_.engine.heads == third.engine.heads

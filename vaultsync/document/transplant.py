@@ -66,13 +66,28 @@ class _Place(NamedTuple):
 
 
 class _Edit(NamedTuple):
-    """A time of editing that was moved from one incarnation's key to another's; ``before``: the value it followed."""
+    """A time of editing that stands under one incarnation's key and was written under another's; ``before``: the value
+    that it followed there."""
 
     obj: OpId
     old: str
     new: str
     value: int
     before: int | None
+
+    def after(self, earlier: _Edit) -> _Edit:
+        """From the name that it has in another version to the one that it has here."""
+        return self._replace(old=earlier.new, before=self.before if earlier.new == self.old else None)
+
+
+def _as_written(change: Change) -> tuple[_Edit, ...]:
+    """The times of editing of a change under its own name."""
+    name = change.actor.hex()
+    return tuple(
+        _Edit(op.obj, name, name, op.value, None)
+        for op in change.ops
+        if op.obj is not None and op.key == _EDITED + name and type(op.value) is int
+    )
 
 
 @dataclass(frozen=True)
@@ -154,6 +169,7 @@ class _World:
         self.base = base
         self.origin = {hash: hash for hash in wire}  # any version of a change -> the one that was made first
         self.versions: dict[bytes, Change] = dict(wire)
+        self.edits: dict[bytes, tuple[_Edit, ...]] = {}  # of those made anew, by their hash
         self._order = sorted(wire.values(), key=lambda change: (change.start_op, change.hash))
         self._at: dict[tuple[bytes, int], list[Change]] = {}
         for change in self._order:
@@ -303,7 +319,7 @@ class _World:
         image = decode_own(encode(target.actor, target.seq, maker.start_op, deps, ops))
         self.versions[image.hash], self.origin[image.hash] = image, change.hash
         done.images[change.hash] = image
-        done.edits[change.hash] = tuple(maker.edits)
+        done.edits[change.hash] = self.edits[image.hash] = tuple(maker.edits)
 
 
 class _Maker:
@@ -332,8 +348,9 @@ class _Maker:
         for hash in sorted(moved, key=lambda one: (world.versions[one].start_op, one)):
             version, origin = world.versions[hash], world.origin[hash]
             self._runs.setdefault(version.actor, []).append((version, done.images[origin]))
-            if hash == origin:
-                self._past_edits += done.edits.get(origin, ())
+            written = _as_written(world.wire[origin])
+            pairs = zip(world.edits.get(hash, written), done.edits.get(origin, written), strict=True)
+            self._past_edits += [edit.after(earlier) for earlier, edit in pairs if earlier.new != edit.new]
         self.edits: list[_Edit] = []
 
     def ops(self) -> list[Op]:
@@ -346,8 +363,8 @@ class _Maker:
                 raise MalformedChange("a deletion of nothing")
             value = op.value
             if obj is not None:
-                if key != op.key and key.startswith(_EDITED) and type(value) is int:
-                    self._note_edit(obj, op, value)
+                if op.key == _EDITED + self._old and type(value) is int:
+                    self._note_edit(obj, op, key, value)
                 if key.startswith(_DELETED) and isinstance(value, str):
                     value = self._vector(obj, value)
             made.append(Op(obj, key, op.action, value, tuple(sorted(preds))))
@@ -383,13 +400,13 @@ class _Maker:
         return key if pair is None else pair[1].ops[op[0] - pair[0].start_op].key
 
     # ---- times of editing, and deletions that saw them --------------------------------------------------------
-    def _note_edit(self, obj: OpId, op: Op, value: int) -> None:
+    def _note_edit(self, obj: OpId, op: Op, key: str, value: int) -> None:
         before = None
-        for pred in op.preds:
+        for pred in op.preds if key != op.key else ():
             if not self._own(pred) and self._run(pred) is None and op.obj is not None:
                 found = self._value(op.obj, op.key, pred)
                 before = found if type(found) is int else None
-        self.edits.append(_Edit(obj, self._old, self._new, value, before))
+        self.edits.append(_Edit(obj, self._old, key.removeprefix(_EDITED), value, before))
 
     def _value(self, obj: OpId, key: str, op: OpId) -> Scalar:
         past: set[bytes] | None = None
@@ -402,7 +419,7 @@ class _Maker:
 
     def _vector(self, obj: OpId, text: str) -> str:
         """A deletion's vector with the edits that it saw under the names that they have now."""
-        seen = [edit for edit in (*self._past_edits, *self.edits) if edit.obj == obj]
+        seen = [edit for edit in (*self._past_edits, *self.edits) if edit.obj == obj and edit.old != edit.new]
         if not seen or len(text) > MAX_VECTOR_BYTES:
             return text
         try:
