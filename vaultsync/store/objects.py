@@ -326,15 +326,14 @@ class ObjectsWriting(ObjectsReading, Changes):
 
     def _owe(self, name: str, kind: int, size: int) -> None:
         """Every remote lacks an envelope that was just stored."""
-        doing = "noting a delivery"
-        seen = self._seen(Picture.OUTBOX)
+        seen, many = self._seen(Picture.OUTBOX), len(self.remotes())
         self._change(
-            doing,
+            "noting a delivery",
             "INSERT INTO outbox (remote, envelope) SELECT remotes.id, envelopes.id FROM remotes, envelopes "
             "WHERE envelopes.name = ?",
             name,
         )
-        self._count("outbox", self._tally.remotes)
+        self._count("outbox", many)
         if seen is not None and _few(seen) and (shown := self._changed(Picture.OUTBOX)) is not None:
             for remote, lacks in seen.items():
                 shown[remote] = {**lacks, name: (kind, size)}
