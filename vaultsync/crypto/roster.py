@@ -196,6 +196,7 @@ class Roster(RosterLog):
         self.former = MappingProxyType(dict(view.former) if view else {})
         self.revoked = MappingProxyType(dict(view.revoked) if view else {})
         self._epochs: Mapping[bytes, Epoch] = view.epochs if view else {}
+        self._owing: dict[bytes, bool] = {}
 
     def _found(self) -> View:
         if self._view is None:
@@ -258,8 +259,13 @@ class Roster(RosterLog):
         return frozenset(id for id in self.members if self.epoch not in self.counted_on(id))
 
     def owes(self, author: bytes) -> bool:
-        """Whether somebody lacks the current epoch's key to whom that member has not given it."""
-        return any(self.epoch not in self._given(author, id) for id in self.ungranted - {author})
+        """Whether somebody lacks a key that this member has and did not give to it: the current epoch's, or that of one
+        begun beside it, in which somebody wrote who had not heard of the other."""
+        if author not in self._owing:  # a roster never changes: looked for once
+            held = self.counted_on(author)
+            others = (id for id in self.members if id != author)
+            self._owing[author] = any(held - self.counted_on(id) - self._given(author, id) for id in others)
+        return self._owing[author]
 
     @property
     def needs_update(self) -> bool:
