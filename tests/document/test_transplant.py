@@ -138,3 +138,31 @@ def test_a_deletion_that_saw_an_edit_as_somebody_knew_it_who_knew_less() -> None
     for other_ in (one, kept):
         other_.pull(third)
         assert other_.engine.heads == third.engine.heads
+
+
+def test_a_deletion_on_a_branch_of_a_branch_saw_the_edits_of_both() -> None:
+    """The branch that gives way has forked again. What it wrote before and after that has two names now: a deletion
+    that saw both covers both, and nothing that the other branch of it wrote meanwhile."""
+    kept, made, entry = two_clones()
+    mine = f"$edited/{made.actor.hex()}"
+    for number in range(100):  # until the branch that deletes gives way, too
+        one, two = (Replica(made.name, made.actor, made.wire) for _ in range(2))
+        stays = one.write([Edit(ENTRIES, entry, "url", "u"), Edit(ENTRIES, entry, mine, 35)])
+        goes = two.write([Edit(ENTRIES, entry, "note", f"{number}"), Edit(ENTRIES, entry, mine, 40)])
+        if stays < goes:
+            break
+    two.write([Edit(ENTRIES, entry, f"$deleted/{two.actor.hex()}", json.dumps({two.actor.hex(): 40}))])
+    assert trashed(two.engine.read(ENTRIES, entry) or {})
+    alone = Replica("alone", actor_of("alone", 0), kept.wire)
+    alone.pull(two)
+    row = alone.engine.read(ENTRIES, entry) or {}
+    seen = {key: value for key, value in row.items() if key.startswith("$edited/")}
+    assert sorted(seen.values()) == [20, 40]  # the kept branch's, and that of the deletion's own: no second fork yet
+    assert not trashed(row)
+    alone.pull(one)
+    row = alone.engine.read(ENTRIES, entry) or {}
+    names = {value: key.removeprefix("$edited/") for key, value in row.items() if key.startswith("$edited/")}
+    assert sorted(names) == [20, 35, 40]
+    (vector,) = [json.loads(str(value)) for key, value in row.items() if key.startswith("$deleted/")]
+    assert vector == {made.actor.hex(): 10, names[35]: 30, names[40]: 40}
+    assert not trashed(row)

@@ -428,14 +428,14 @@ class _Maker:
             return text
         if not isinstance(vector, dict) or not all(type(count) is int for count in vector.values()):
             return text
-        for old, new in dict.fromkeys((edit.old, edit.new) for edit in seen):
-            run = [edit for edit in seen if (edit.old, edit.new) == (old, new)]
-            count = vector.get(old)
-            if count is None or count < run[0].value:
-                continue  # looked away before that branch wrote here
-            vector[new] = max(count, vector.get(new, count))
-            if run[0].before is None:
-                del vector[old]
-            else:
-                vector[old] = min(count, run[0].before)
-        return json.dumps(vector, sort_keys=True, separators=(",", ":"))
+        named = dict(vector)
+        for old in {edit.old: None for edit in seen if edit.value <= vector.get(edit.old, edit.value - 1)}:
+            named.pop(old)
+        for edit in seen:
+            count = vector.get(edit.old)
+            if count is None or count < edit.value:
+                continue  # looked away before that was written
+            named[edit.new] = max(edit.value, named.get(edit.new, edit.value))
+            if edit.before is not None:
+                named[edit.old] = max(min(count, edit.before), named.get(edit.old, edit.before))
+        return json.dumps(named, sort_keys=True, separators=(",", ":"))
