@@ -525,5 +525,6 @@ class Ledger(Values):
             if self._engine is not None:
                 self._engine.close()
                 self._engine = None
+            self._made = None
             self._unsent.forget()
             self.store.close()
