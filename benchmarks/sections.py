@@ -8,7 +8,7 @@ from typing import Final
 
 __all__ = ["ORDER", "put"]
 
-ORDER: Final = ("peers", "profile", "relay", "relay-postgresql", "costs")
+ORDER: Final = ("peers", "profile", "shares", "relay", "relay-postgresql", "costs")
 """The sections as they stand in the file. The profile is written by hand: what goals that were missed are made of."""
 
 

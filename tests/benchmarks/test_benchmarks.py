@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import costs, peers, report, sections, workload
+from benchmarks import costs, peers, report, sections, shares, workload
 from benchmarks.child import OPERATIONS_RUN, Clock
 from benchmarks.runner import Results
 
@@ -168,3 +168,27 @@ def test_results_of_several_commands_stand_in_one_file(tmp_path: Path) -> None:
     sections.put(path, "peers", "# Title\n\ntimes 2")
     assert "times 1" not in path.read_text()
     assert "counts \\1 2" in path.read_text()
+
+
+def test_shares_account_for_all_the_time_and_name_who_took_it(tmp_path: Path):
+    found = shares.measure(N, tmp_path)
+    assert list(found) == list(shares.SHOWN)
+    for part, by_place in found.items():
+        assert sum(by_place.values()) > 0, part
+    assert found["B"]["SQLite"] > 0
+    assert found["F"]["`document`"] > found["C"]["`document`"]
+    assert found["D"]["waiting for another process"] < 0.05 * sum(found["D"].values())
+    steps = shares.apart(tmp_path)
+    assert len(steps) == 4
+    assert all(step in shares.table(found, steps) for step in steps)
+
+
+def test_a_part_within_a_part_is_the_outer_ones(tmp_path: Path):
+    clock = shares.Profiled()
+    with clock.part("outer"):
+        with clock.part("inner"):
+            sorted(range(10_000))
+        sorted(range(10_000))
+    assert set(clock.summary()) == {"outer", "inner"}
+    assert clock.profiles.keys() == {"outer"}
+    assert sum(shares.shares(clock.profiles["outer"]).values()) > 0
