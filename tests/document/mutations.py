@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from hashlib import sha256
 from typing import Any
 
 from tests.document.model import ACTORS, ANN, BOB, IDS, missing
+from tests.document.tables import chunk
 from vaultsync.document.changes import Action, Change, Op, decode, encode
 from vaultsync.document.columns import (
     read_runs,
@@ -191,5 +191,4 @@ def put_together(head: bytes, columns: dict[int, bytes]) -> bytes:
 
 
 def framed(contents: bytes) -> bytes:
-    body = b"\1" + to_unsigned(len(contents)) + contents
-    return b"\x85\x6f\x4a\x83" + sha256(body).digest()[:4] + body
+    return chunk(1, contents)
